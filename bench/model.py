@@ -1,0 +1,35 @@
+"""The model that a benchmark measures, and the options that all benchmarks share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from avacast.engine.pipeline import Pipeline
+
+BundleOption = Annotated[
+    Path | None, typer.Option(help="Folder of another model.", show_default="the embedded pocket model")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file too.")]
+RandomWeightsOption = Annotated[
+    bool, typer.Option("--random-weights", help="An untrained pocket model: same cost, no skill.")
+]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to PyTorch.")]
+
+
+def open_model(bundle: Path | None, *, random_weights: bool, threads: int) -> Pipeline:
+    """The model in `bundle`, the embedded one, or an untrained one. Raises BadBundle."""
+    import torch
+
+    from avacast.engine.bundle import embedded_bundle
+    from avacast.engine.config import POCKET
+    from avacast.engine.pipeline import Pipeline
+
+    if threads:
+        torch.set_num_threads(threads)
+    if random_weights:
+        return Pipeline.with_random_weights(POCKET)
+    return Pipeline.load(bundle or embedded_bundle())

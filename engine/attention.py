@@ -1,0 +1,131 @@
+"""Scaled dot-product attention over heads, and the three attentions of the diffusion transformer.
+
+Knows projections, norms of queries and keys, and how the conditions (text, image, audio) are summed. Knows nothing of
+blocks, timesteps or patches.
+
+Shapes: B batch, N patch tokens, F latent frames, A audio tokens of one latent frame, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avacast.engine.config import DiTConfig
+from avacast.engine.rope import Rotation, rotate
+
+MASKED = -1e4
+"""Added to the score of a padded token: far enough for a weight of exactly zero, finite in every precision, so that a
+latent frame without any token gives numbers instead of NaN."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the cross-attention of every block reads, embedded to the transformer's width."""
+
+    audio: Tensor
+    """[B, F, A, D], from the audio adapter; zeros stand for no audio."""
+    audio_mask: Tensor | None
+    """[B, F, A] bool, True where a token is real; None attends to the padding as well."""
+    text: Tensor | None = None
+    """[B, text_len, D], or None where the model has no text."""
+    image: Tensor | None = None
+    """[B, 257, D], or None where the model has no image."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int, bias: Tensor | None = None) -> Tensor:
+    """Attention of [B, N, D] queries over [B, M, D] keys and values, split into heads; returns [B, N, D].
+
+    `bias` [B, 1, 1, M] is added to the scores.
+    """
+    query, key, value = (x.unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (query, key, value))
+    if key.requires_grad and key.device.type == "cpu":
+        heard = _attend_plainly(query, key, value, bias)
+    else:
+        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return heard.transpose(1, 2).flatten(2)
+
+
+def _attend_plainly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """The same, written out: on a CPU the fused kernel's backward pass takes twice as long as these products."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(dim=-1).to(value.dtype) @ value
+
+
+def padding_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Score bias [B*F, 1, 1, A] of a token mask [B, F, A]: zero where a token is real, `MASKED` where it is padding."""
+    return (~mask).to(dtype).mul(MASKED).flatten(0, 1)[:, None, None]
+
+
+class SelfAttention(nn.Module):
+    """Attention among all patch tokens of a window, with rotary positions."""
+
+    def __init__(self, dim: int, num_heads: int, eps: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.norm_q = nn.RMSNorm(dim, eps)
+        self.norm_k = nn.RMSNorm(dim, eps)
+
+    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        query = rotate(self.norm_q(self.q(x)), rotation, self.num_heads)
+        key = rotate(self.norm_k(self.k(x)), rotation, self.num_heads)
+        return self.o(attend(query, key, self.v(x), self.num_heads))
+
+
+class CrossAttention(nn.Module):
+    """Text, image and audio attention with one query and one output projection; the three results are summed.
+
+    Text and image are read by every patch token. Audio is read frame by frame: the patch tokens of a latent frame
+    attend to the audio tokens of that latent frame alone, and the audio key has no norm.
+    """
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        dim, eps = config.dim, config.eps
+        self.num_heads = config.num_heads
+        self.q = nn.Linear(dim, dim)
+        self.norm_q = nn.RMSNorm(dim, eps)
+        if config.text_dim:
+            self.k = nn.Linear(dim, dim)
+            self.v = nn.Linear(dim, dim)
+            self.norm_k = nn.RMSNorm(dim, eps)
+        if config.clip_dim:
+            self.k_img = nn.Linear(dim, dim)
+            self.v_img = nn.Linear(dim, dim)
+            self.norm_k_img = nn.RMSNorm(dim, eps)
+        self.k_vocal = nn.Linear(dim, dim)
+        self.v_vocal = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        query = self.norm_q(self.q(x))
+        heard = self._hear(query, context)
+        if context.text is not None:
+            key, value = self.norm_k(self.k(context.text)), self.v(context.text)
+            heard = heard + attend(query, key, value, self.num_heads)
+        if context.image is not None:
+            key, value = self.norm_k_img(self.k_img(context.image)), self.v_img(context.image)
+            heard = heard + attend(query, key, value, self.num_heads)
+        return self.o(heard)
+
+    def _hear(self, query: Tensor, context: Context) -> Tensor:
+        """Audio attention of [B, N, D] queries, each latent frame by itself."""
+        batch, num_frames = context.audio.shape[:2]
+        key, value = self.k_vocal(context.audio), self.v_vocal(context.audio)
+        bias = None
+        if context.audio_mask is not None:
+            bias = padding_bias(context.audio_mask, query.dtype)
+            # A frame whose tokens are all padding weighs them evenly; zero values make it hear nothing.
+            value = value * context.audio_mask.to(value.dtype).unsqueeze(-1)
+        per_frame = query.unflatten(1, (num_frames, -1)).flatten(0, 1)
+        heard = attend(per_frame, key.flatten(0, 1), value.flatten(0, 1), self.num_heads, bias)
+        return heard.unflatten(0, (batch, num_frames)).flatten(1, 2)

@@ -1,0 +1,206 @@
+"""Sound in, wav2vec2 tokens per latent frame out, as a stream with explicit state.
+
+Two alignments, one interface (`push`, `num_latents_ready`, `take`, `flush`). `FeatureStream` computes every token once,
+on a schedule that depends on its absolute position alone, so that features are the same however the caller cuts the
+sound. `WindowFeatures` is the released way: the sound of a window is encoded by itself and stretched over its frames.
+This module knows samples, tokens and latent frames; it knows no pictures, no denoising and no clock.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from copy import copy
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+from avacast.engine.audio_split import TOKENS_PER_LATENT_FRAME, stream_split, window_split
+from avacast.engine.config import SAMPLE_RATE_HZ, TEMPORAL_STRIDE, AudioConfig, ModelConfig
+from avacast.engine.sample_tail import Samples, SampleTail
+from avacast.engine.windows import frames_of_latents, latents_for_frames
+
+TOKEN_STRIDE = 320
+"""Samples from one token to the next: 50 tokens a second."""
+
+TOKEN_REACH = 400
+"""Samples that one token of the convolutional front end is made of: token i sees [320 i, 320 i + 400)."""
+
+TOKEN_RATE_HZ = SAMPLE_RATE_HZ // TOKEN_STRIDE
+
+SAMPLES_PER_FRAME = TOKENS_PER_LATENT_FRAME * TOKEN_STRIDE // TEMPORAL_STRIDE
+"""Samples of one video frame in alignment `stream`, which is made for 25 frames a second."""
+
+
+class SpeechEncoder(nn.Module):
+    """transformers' wav2vec2: waveform `[B, N]` at 16 kHz to hidden states `[B, T, D]`, T = (N - 400) // 320 + 1."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        # SpecAugment and layer drop are the recipe's business, not the model's: off unless the configuration says so.
+        settings: dict[str, Any] = {"apply_spec_augment": False, "layerdrop": 0.0, **config.wav2vec2}
+        self.wav2vec2 = Wav2Vec2Model(Wav2Vec2Config(**settings))
+        self.normalize = config.normalize
+        self.dim: int = self.wav2vec2.config.hidden_size
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        if self.normalize:
+            mean = waveform.mean(dim=-1, keepdim=True)
+            variance = waveform.var(dim=-1, keepdim=True, correction=0)
+            waveform = (waveform - mean) / torch.sqrt(variance + 1e-7)
+        return self.wav2vec2(waveform).last_hidden_state
+
+
+class Features(ABC):
+    """What a session asks of its audio features, whichever the alignment; all state of one stream of sound."""
+
+    def __init__(self, encoder: SpeechEncoder, margin: int, samples_per_frame: int) -> None:
+        assert not encoder.training, "features are computed with the encoder in eval mode"
+        self._encoder = encoder
+        self._margin = margin
+        self._samples_per_frame = samples_per_frame
+        self._flushed = False
+        self.samples = SampleTail()
+
+    @property
+    def num_latents_ready(self) -> int:
+        """Latent frames, from the stream's start, that `take` can answer for."""
+        if self._flushed:
+            return latents_for_frames(-(-self.samples.num_samples // self._samples_per_frame))
+        return self._num_latents_heard()
+
+    def push(self, samples: Samples) -> None:
+        """Appends sound, float32 `[N]`, mono at 16 kHz. Cheap: the encoder runs in `take`."""
+        assert not self._flushed, "push() after flush()"
+        self.samples.push(samples)
+
+    def flush(self) -> None:
+        """Ends the sound; beyond it there is digital silence."""
+        self._flushed = True
+
+    @abstractmethod
+    def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Tokens `[F, A, D]` and mask bool `[F, A]` of latent frames [start, stop); `start` never goes back."""
+
+    @abstractmethod
+    def _num_latents_heard(self) -> int:
+        """Latent frames for which enough sound has come, while more may."""
+
+    def copy(self) -> Self:
+        """An independent copy of the state; the encoder and the tensors, which are never written to, are shared."""
+        twin = copy(self)
+        twin.samples = self.samples.copy()
+        return twin
+
+
+def open_features(encoder: SpeechEncoder, config: ModelConfig) -> Features:
+    """The features of one new session, in the alignment that the model was trained with."""
+    if config.audio.alignment == "window":
+        return WindowFeatures(encoder, config.audio.margin, config.samples_per_frame)
+    assert config.samples_per_frame == SAMPLES_PER_FRAME, f"alignment 'stream' needs 25 fps, not {config.fps}"
+    hop = config.window.hop
+    # Runs end where windows end, so that no window waits for sound that it does not need.
+    return FeatureStream(encoder, config.audio, hop=hop, first=config.window.window % hop or hop)
+
+
+class FeatureStream(Features):
+    """Alignment `stream`: each latent frame hears the tokens of its own time, each token computed exactly once.
+
+    The encoder runs once for every `hop` latent frames (the first run covers `first`). A run sees `left_context_s` of
+    sound before its new tokens, as far as there is any, and `right_context_tokens` after them. Both depend on the
+    position alone, so pushing in any pieces gives identical features. Before the start of the stream there is no sound
+    and there are no tokens: the mask is False there.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, config: AudioConfig, *, hop: int, first: int | None = None) -> None:
+        super().__init__(encoder, config.margin, SAMPLES_PER_FRAME)
+        assert hop > 0, hop
+        self._left_context = round(config.left_context_s * TOKEN_RATE_HZ)
+        self._right_context = config.right_context_tokens
+        self._hop = hop
+        self._first = hop if first is None else first
+        self._tokens = torch.zeros(0, encoder.dim)
+        self._first_token = 0
+        """Absolute position of the oldest token kept."""
+        self._num_encoded = 0
+        """Latent frames whose tokens have been computed."""
+
+    def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        assert self._flushed or stop <= self.num_latents_ready, f"{stop} latents of {self.num_latents_ready} ready"
+        while self._num_encoded < stop:
+            self._encode_run()
+        index = stream_split(start, stop - start, self._margin)
+        mask = index >= 0
+        oldest = max(0, int(index[0, 0]))
+        assert oldest >= self._first_token, f"latent frame {start} is forgotten"
+        self._tokens = self._tokens[oldest - self._first_token :].clone()
+        self._first_token = oldest
+        audio = self._tokens[(index - oldest).clamp(min=0)] * mask[..., None].to(self._tokens)
+        return audio, mask.to(audio.device)
+
+    def _num_latents_heard(self) -> int:
+        num_tokens = (self.samples.num_samples - TOKEN_REACH) // TOKEN_STRIDE + 1 - self._right_context
+        num_latents = (num_tokens - self._token_stop(0)) // TOKENS_PER_LATENT_FRAME
+        return num_latents - (num_latents - self._first) % self._hop if num_latents >= self._first else 0
+
+    def _token_stop(self, latent_stop: int) -> int:
+        """One past the last token that the latent frames before `latent_stop` hear."""
+        return TOKENS_PER_LATENT_FRAME * latent_stop - 6 + self._margin
+
+    def _encode_run(self) -> None:
+        latent_stop = self._num_encoded + self._hop if self._num_encoded else self._first
+        start = self._token_stop(self._num_encoded) if self._num_encoded else 0
+        stop = self._token_stop(latent_stop)
+        context = max(0, start - self._left_context)
+        num_samples = TOKEN_STRIDE * (stop - context + self._right_context - 1) + TOKEN_REACH
+        samples = self.samples.read(TOKEN_STRIDE * context, TOKEN_STRIDE * context + num_samples)
+        tokens = encode(self._encoder, samples)[start - context : stop - context]
+        self._tokens = torch.cat([self._tokens.to(tokens), tokens])
+        self._num_encoded = latent_stop
+        self.samples.forget(TOKEN_STRIDE * max(0, stop - self._left_context))
+
+
+class WindowFeatures(Features):
+    """Alignment `window`, as released: a window's own sound, encoded by itself and stretched over its latent frames.
+
+    The window of latent frames [s, s + F) hears the samples from 4 s p to 4 (s + F) p, p to a video frame; the last
+    window hears to the end of the sound.
+    """
+
+    def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        assert stop <= self.num_latents_ready, f"{stop} latents of {self.num_latents_ready} ready"
+        samples_per_latent = TEMPORAL_STRIDE * self._samples_per_frame
+        first = samples_per_latent * start
+        # A last window of a few milliseconds is too short for a single token: silence fills it up to one.
+        last = max(min(samples_per_latent * stop, self.samples.num_samples), first + TOKEN_REACH)
+        tokens = encode(self._encoder, self.samples.read(first, last))
+        self.samples.forget(first)
+        index, mask = window_split(len(tokens), frames_of_latents(stop - start), self._margin)
+        audio = tokens[index] * mask[..., None].to(tokens)
+        return audio, mask.to(audio.device)
+
+    def _num_latents_heard(self) -> int:
+        return self.samples.num_samples // (TEMPORAL_STRIDE * self._samples_per_frame)
+
+
+def encode(encoder: SpeechEncoder, samples: Samples) -> Tensor:
+    """Tokens float32 `[T, D]` of one waveform `[N]`, without gradients, on the encoder's device."""
+    weight = next(encoder.parameters())
+    with torch.no_grad():  # not inference_mode: cached features must be usable under autograd
+        return encoder(torch.from_numpy(samples).to(weight)[None])[0].float()
+
+
+def encode_clip(
+    encoder: SpeechEncoder, config: AudioConfig, waveform: Samples, num_latents: int, *, hop: int
+) -> tuple[Tensor, Tensor]:
+    """The features of a whole clip in alignment `stream`: what a session with this `hop` would take, in one go.
+
+    `waveform` is float32 `[N]`, mono at 16 kHz, from the clip's first video frame on; `num_latents` the latent frames F
+    of the clip, sound beyond which only serves as context; `hop` the latent frames to a run of the encoder
+    (`WindowConfig.hop`). Returns tokens float32 `[F, A, D]` and mask bool `[F, A]`.
+    """
+    stream = FeatureStream(encoder, config, hop=hop)
+    stream.push(waveform)
+    stream.flush()
+    return stream.take(0, num_latents)

@@ -1,0 +1,262 @@
+"""The description of a model: frozen, checked on entry, unknown keys refused.
+
+`stableavatar-1.3b` and `pocket` are two values of the same `ModelConfig`. This module knows sizes and rates; it knows
+nothing of tensors, files or devices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from avacast.engine.errors import BadSetting
+from avacast.engine.frozen_config import FrozenConfig
+
+SAMPLE_RATE_HZ = 16_000
+"""Rate of all audio inside the engine (wav2vec2's)."""
+
+TEMPORAL_STRIDE = 4
+"""Video frames made by one latent frame (all but the first, which makes one)."""
+
+SPATIAL_STRIDE = 8
+"""Pixels of one latent cell's side."""
+
+
+@dataclass(frozen=True)
+class DiTConfig(FrozenConfig):
+    """Sizes of the diffusion transformer and its audio adapter. Defaults: StableAvatar 1.3B."""
+
+    dim: int = 1536
+    ffn_dim: int = 8960
+    num_heads: int = 12
+    num_layers: int = 30
+    freq_dim: int = 256
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    latent_channels: int = 16
+    text_dim: int = 4096
+    """Width of the text encoder's states; 0 leaves the text attention out."""
+    text_len: int = 512
+    clip_dim: int = 1280
+    """Width of the CLIP tokens; 0 leaves the image attention out."""
+    audio_in_dim: int = 768
+    audio_num_heads: int = 8
+    audio_num_layers: int = 2
+    audio_positions: int = 0
+    """Learned places for this many audio tokens of a latent frame; 0 has none, as released."""
+    eps: float = 1e-6
+    mask_audio_padding: bool = True
+    """Masked: as the model was trained. Unmasked: as the released code runs where flash-attention is missing."""
+    reference_on: Literal["first", "all"] = "first"
+    """Latent frames of a window that carry the reference: the first (as released) or every one (pocket)."""
+    prediction: Literal["velocity", "sample", "residual"] = "velocity"
+    """What the last layer means: the flow's velocity; or the clean sample, from which velocity is derived; or the
+    sample's difference to the reference, so that what does not move need not pass through the network."""
+
+    def __post_init__(self) -> None:
+        if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
+            raise BadSetting(f"dim {self.dim} must split into {self.num_heads} heads of even width")
+        if self.dim % self.audio_num_heads:
+            raise BadSetting(f"dim {self.dim} must split into {self.audio_num_heads} audio heads")
+
+    @property
+    def in_dim(self) -> int:
+        """Channels of the patch embedding: noisy latents, four of mask, reference latents."""
+        return 2 * self.latent_channels + 4
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class VAEConfig(FrozenConfig):
+    """The tiny auto-encoder (`taew2_1` layout) or, with `kind="wan"`, the Wan VAE."""
+
+    kind: Literal["tiny", "wan"] = "tiny"
+    latent_channels: int = 16
+    decoder_widths: tuple[int, int, int, int] = (256, 128, 64, 64)
+    encoder_width: int = 64
+    latents_mean: tuple[float, ...] = ()
+    latents_std: tuple[float, ...] = ()
+    """Per-channel scale between the auto-encoder's latents and what the DiT sees; empty for none (of the Wan VAE: for
+    the released scale)."""
+    base_dim: int = 96
+    """Narrowest width of the Wan VAE."""
+
+
+@dataclass(frozen=True)
+class ClipConfig(FrozenConfig):
+    """Sizes of the CLIP visual tower. Defaults: ViT-H/14 as Wan 2.1 uses it."""
+
+    image_size: int = 224
+    patch_size: int = 14
+    dim: int = 1280
+    mlp_dim: int = 5120
+    num_heads: int = 16
+    num_layers: int = 32
+    """As in the checkpoint; the last one is left out, since the tokens are taken before it."""
+    eps: float = 1e-5
+
+
+@dataclass(frozen=True)
+class PromptsConfig(FrozenConfig):
+    """What a model that reads text is told where the user says nothing. The defaults are ours."""
+
+    positive: str = (
+        "A person faces the camera and talks in a calm, natural voice. The lips follow every word, the eyes are alive "
+        "and blink now and then, the head moves a little. Steady camera, even light, sharp picture, still background."
+    )
+    negative: str = (
+        "blurred, out of focus, overexposed, washed-out colours, flicker, still picture, frozen face, distorted mouth, "
+        "malformed hands, deformed face, text, subtitles, watermark, compression artefacts, worst quality"
+    )
+
+
+@dataclass(frozen=True)
+class AudioConfig(FrozenConfig):
+    """The wav2vec2 encoder and how its tokens are dealt out to latent frames."""
+
+    wav2vec2: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Keyword arguments of transformers' `Wav2Vec2Config`; empty is wav2vec2-base."""
+    normalize: bool = True
+    """Zero mean and unit variance over the waveform (wav2vec2-base-960h); the pocket encoder takes it as it is."""
+    alignment: Literal["window", "stream"] = "window"
+    """`window`: the released split, stretched over a window. `stream`: each latent frame hears its own time."""
+    margin: int = 4
+    """Tokens added on either side of a latent frame's own."""
+    left_context_s: float = 8.0
+    right_context_tokens: int = 4
+    """Tokens beyond the last needed one that the encoder sees before it answers."""
+
+
+@dataclass(frozen=True)
+class SamplerConfig(FrozenConfig):
+    """Flow-matching Euler schedule (diffusers' `FlowMatchEulerDiscreteScheduler`)."""
+
+    num_steps: int = 40
+    shift: float = 5.0
+    spacing: Literal["released", "even"] = "released"
+    """`released`: the last of the steps starts from almost no noise. `even`: equal steps, for few of them."""
+
+
+@dataclass(frozen=True)
+class WindowConfig(FrozenConfig):
+    """Overlapping windows of latent frames and how neighbours are fused."""
+
+    window: int = 21
+    overlap: int = 5
+    weights: Literal["log", "uniform", "fixed"] = "log"
+    ramp: Literal["closed", "open"] = "closed"
+    """`closed`: weights from 0 to 1, as released. `open`: (j+1)/(O+1), which still blends at overlap 1, 2."""
+    fuse_first_step: bool = False
+    """The released loop leaves the first step unfused."""
+    settle: int | None = None
+    """Trailing latent frames of a window held back until the next window has fused them; None holds all `overlap`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.window:
+            raise BadSetting(f"overlap {self.overlap} must be at least 0 and below the window, {self.window}")
+        if self.settle is not None and not 0 <= self.settle <= self.overlap:
+            raise BadSetting(f"settle {self.settle} must lie between 0 and the overlap, {self.overlap}")
+
+    @property
+    def hop(self) -> int:
+        """New latent frames of each window."""
+        return self.window - self.overlap
+
+    @property
+    def held_back(self) -> int:
+        """Latent frames at a window's end that do not leave with it."""
+        return self.overlap if self.settle is None else self.settle
+
+
+@dataclass(frozen=True)
+class ModelConfig(FrozenConfig):
+    """One whole avatar model."""
+
+    name: str
+    dit: DiTConfig = field(default_factory=DiTConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    clip: ClipConfig | None = None
+    """The tower that makes the image tokens of a model with `dit.clip_dim`."""
+    prompts: PromptsConfig | None = None
+    """The default prompts of a model with `dit.text_dim`."""
+    live_vae: VAEConfig | None = None
+    """A lighter auto-encoder of the same latents that live sessions decode with; None decodes with `vae`."""
+    fps: int = 25
+    height: int = 512
+    width: int = 512
+
+    def __post_init__(self) -> None:
+        if bool(self.dit.clip_dim) != (self.clip is not None) or bool(self.dit.text_dim) != (self.prompts is not None):
+            raise BadSetting(f"model {self.name}: `clip` goes with dit.clip_dim and `prompts` with dit.text_dim")
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Audio samples of one video frame."""
+        return SAMPLE_RATE_HZ // self.fps
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width of a latent frame."""
+        return self.height // SPATIAL_STRIDE, self.width // SPATIAL_STRIDE
+
+
+STABLEAVATAR_1_3B = ModelConfig(
+    name="stableavatar-1.3b", vae=VAEConfig(kind="wan"), clip=ClipConfig(), prompts=PromptsConfig()
+)
+"""The released model: Wan2.1-Fun 1.3B with StableAvatar's adapter (arXiv 2508.08248)."""
+
+POCKET = ModelConfig(
+    name="pocket",
+    dit=DiTConfig(
+        dim=256,
+        ffn_dim=1024,
+        num_heads=8,
+        num_layers=7,
+        freq_dim=128,
+        patch_size=(1, 4, 4),
+        text_dim=0,
+        text_len=0,
+        clip_dim=0,
+        audio_in_dim=128,
+        audio_num_heads=4,
+        audio_num_layers=1,
+        audio_positions=16,
+        reference_on="all",
+        prediction="residual",
+    ),
+    vae=VAEConfig(decoder_widths=(96, 48, 24, 16), encoder_width=32),
+    audio=AudioConfig(
+        wav2vec2={
+            "hidden_size": 128,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "intermediate_size": 512,
+            "conv_dim": [64, 64, 64, 64, 96, 96, 128],
+            "feat_extract_norm": "layer",
+            "do_stable_layer_norm": True,
+            "num_conv_pos_embeddings": 15,
+            "num_conv_pos_embedding_groups": 8,
+            "hidden_dropout": 0.0,
+            "attention_dropout": 0.0,
+            "activation_dropout": 0.0,
+            "feat_proj_dropout": 0.0,
+            "layerdrop": 0.0,
+            "apply_spec_augment": False,
+        },
+        normalize=False,
+        alignment="stream",
+        left_context_s=2.0,
+    ),
+    sampler=SamplerConfig(num_steps=2, shift=3.0, spacing="even"),
+    window=WindowConfig(window=6, overlap=4, ramp="open", fuse_first_step=True, settle=0),
+    height=256,
+    width=256,
+)
+"""The embedded default: the same classes, small enough for two CPU cores, drawn faces only."""
+
+PRESETS = {config.name: config for config in (STABLEAVATAR_1_3B, POCKET)}

@@ -1,0 +1,52 @@
+"""All calls of one server: how many there may be, and what each is called."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from http import HTTPStatus
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avacast.engine.errors import Unavailable
+from avacast.streaming.call import Call
+from avacast.streaming.http_errors import RequestError
+from avacast.streaming.worker import Worker
+
+
+class Calls:
+    """Calls by name. A call counts against `max_calls` until it has been taken down whole."""
+
+    def __init__(self, worker: Worker, max_calls: int) -> None:
+        self._worker = worker
+        self._max_calls = max_calls
+        self._calls: dict[str, Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def create(self, picture: NDArray[np.uint8]) -> Call:
+        """Begins a call with this picture, uint8 [H, W, 3]. Raises Unavailable when there is no free place."""
+        if len(self._calls) >= self._max_calls:
+            raise Unavailable(f"all {self._max_calls} sessions are in use; try again when one has ended")
+        if self._worker.model is None:
+            raise Unavailable("the engine is starting; try again in a moment")
+        name = secrets.token_urlsafe(16)
+        self._calls[name] = Call(name, picture, self._worker, self._worker.model, self._forget)
+        return self._calls[name]
+
+    def get(self, name: str) -> Call:
+        """Raises RequestError (404) for an unknown name."""
+        if name not in self._calls:
+            raise RequestError(HTTPStatus.NOT_FOUND, "not_found", "there is no such session; it may have ended")
+        return self._calls[name]
+
+    async def aclose(self) -> None:
+        """Ends every call."""
+        endings = [call.end("going_away", "the server is stopping") for call in self._calls.values()]
+        if endings:
+            await asyncio.wait(endings)
+
+    def _forget(self, name: str) -> None:
+        del self._calls[name]

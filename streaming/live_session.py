@@ -1,0 +1,175 @@
+"""One live avatar: sound in, paired picture and sound out, all on one media clock.
+
+    typed text ─┐               ┌─ decimator ─▶ worker ─▶ frames ─┐
+    microphone ─┼▶ audio source ┤                                 ├▶ pacer ─▶ audio and video track
+    silence ────┘               └─────── the same slice ──────────┘
+
+Media time runs from the moment the session is made. Knows the worker and the tracks; knows nothing of peers or HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from avacast.streaming.audio_source import AudioSource
+from avacast.streaming.clock import PACKET_SAMPLES, MediaClock
+from avacast.streaming.decimator import Decimator
+from avacast.streaming.messages import Frames, Ready
+from avacast.streaming.pacer import Pacer, Slot
+from avacast.streaming.tracks import AudioTrack, VideoTrack
+from avacast.streaming.worker import Worker
+
+log = logging.getLogger(__name__)
+
+MAX_DELAY_S = 2.6
+"""How long sound is held for its frame: the engine's look-ahead and waiting (`lane`), and one window of work."""
+
+MAX_CATCH_UP_S = 1.0
+"""Deadlines missed by more than this are not made up for: the machine slept, and a burst would help nobody."""
+
+
+class LiveSession:
+    """The media of one session. `on_ended(code, message)` is called once if the worker gives it up.
+
+    Args:
+        picture: uint8 [H, W, 3], of any size.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        picture: NDArray[np.uint8],
+        worker: Worker,
+        model: Ready,
+        on_ended: Callable[[str, str], None],
+    ) -> None:
+        self.source = AudioSource()
+        self.video = VideoTrack(model.fps)
+        self.audio = AudioTrack()
+        self.opened = False
+        self._name = name
+        self._worker = worker
+        self._on_ended = on_ended
+        self._clock = MediaClock(time.monotonic(), model.fps)
+        still = np.asarray(ImageOps.fit(Image.fromarray(picture), (model.width, model.height)))
+        self._pacer = Pacer(self._clock.samples_per_slot, still, max_delay=round(MAX_DELAY_S * model.fps))
+        self._decimator = Decimator()
+        self._slot: Slot | None = None
+        self._rate = RealTimeRate(model.fps)
+        self._num_skipped = 0
+        self._worst_lateness_s = 0.0
+        self._task = asyncio.create_task(self._run(), name=f"session-{name}")
+        self._task.add_done_callback(self._on_clock_stopped)
+        worker.open(name, picture, 0, self)
+
+    async def close(self) -> None:
+        """Ends clock, tracks and the worker's side. Closing twice does nothing."""
+        self._worker.close(self._name)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self.video.stop()
+        self.audio.stop()
+
+    def stats(self) -> dict[str, float | int | str]:
+        """Numbers for people and programs; counts run from the start, `fps` is of the last second."""
+        counts = self._pacer.counts
+        slot_ms = 1000 / self._clock.fps
+        return {
+            "fps": self._rate.fresh_per_second,
+            "real_time_factor": round(self._rate.real_time_factor, 3),
+            "latency_ms": round(self._pacer.delay * slot_ms + self.source.microphone.buffered_samples / 48),
+            "buffered_frames": self._pacer.num_frames_ready,
+            "live": counts.live,
+            "late": counts.late,
+            "repeated": counts.repeat,
+            "stalled": counts.stall,
+            "shortened": counts.skipped,
+            "skipped_by_engine": self._num_skipped,
+            "microphone_dropped_ms": round(self.source.microphone.num_dropped / 48),
+            "packets_dropped": self.audio.num_dropped,
+            "worst_lateness_ms": round(1000 * self._worst_lateness_s),
+            "speech_left_s": round(self.source.speech_left_s, 2),
+            "hearing": "microphone" if self.source.hearing else "text" if self.source.speech_left_s else "silence",
+        }
+
+    def on_opened(self) -> None:
+        self.opened = True
+
+    def on_frames(self, frames: Frames) -> None:
+        for number, image in zip(frames.numbers, frames.images, strict=True):
+            self._pacer.push_frame(number, image)
+        self._num_skipped = frames.num_skipped
+        self._rate.note_compute(len(frames.numbers), frames.compute_s)
+
+    def on_ended(self, code: str, message: str) -> None:
+        self._on_ended(code, message)
+
+    def _on_clock_stopped(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.error("the clock of session %s stopped", self._name, exc_info=error)
+            self._on_ended("internal", "the session failed; start it again")
+
+    async def _run(self) -> None:
+        packet = 0
+        while True:
+            now = time.monotonic()
+            lateness = self._clock.lateness_s(packet, now)
+            if lateness < 0:
+                await asyncio.sleep(-lateness)
+                continue
+            self._worst_lateness_s = max(self._worst_lateness_s, lateness)
+            if lateness > MAX_CATCH_UP_S:
+                self._clock.resume(packet, now)
+            self._send(packet)
+            packet += 1
+            await asyncio.sleep(0)  # a burst of missed deadlines must not keep the loop to itself
+
+    def _send(self, packet: int) -> None:
+        part = packet % self._clock.packets_per_slot
+        if part == 0 or self._slot is None:
+            self._slot = self._next_slot()
+            self.video.put(self._slot.number, self._slot.image)
+        samples = self._slot.audio[part * PACKET_SAMPLES : (part + 1) * PACKET_SAMPLES]
+        self.audio.put(packet * PACKET_SAMPLES, samples)
+
+    def _next_slot(self) -> Slot:
+        if self.opened:
+            heard = self.source.take(self._clock.samples_per_slot)
+            number = self._pacer.push_audio(heard)
+            self._worker.push(self._name, number, self._decimator.push(heard), self._pacer.position)
+        slot = self._pacer.next_slot()
+        self._rate.note_slot(slot.kind in ("live", "late"))
+        return slot
+
+
+class RealTimeRate:
+    """Two rates over a moving window: fresh pictures per second as delivered, and the engine's real-time factor."""
+
+    def __init__(self, fps: int) -> None:
+        self._fps = fps
+        self._fresh: deque[bool] = deque(maxlen=fps)
+        self._compute: deque[tuple[int, float]] = deque(maxlen=16)
+
+    @property
+    def fresh_per_second(self) -> int:
+        return sum(self._fresh)
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of computing for a second of video; 0 before the first frames."""
+        num_frames = sum(frames for frames, _ in self._compute)
+        return sum(seconds for _, seconds in self._compute) * self._fps / num_frames if num_frames else 0.0
+
+    def note_slot(self, fresh: bool) -> None:
+        self._fresh.append(fresh)
+
+    def note_compute(self, num_frames: int, compute_s: float) -> None:
+        self._compute.append((num_frames, compute_s))

@@ -1,0 +1,88 @@
+"""What the server and the worker process say to each other. Plain values only; both sides import this, neither torch.
+
+Each message carries the session it is about; audio is numbered by slice, and frames carry the number of their slice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Open:
+    """Begin a session with this picture, uint8 [H, W, 3]."""
+
+    session: str
+    picture: NDArray[np.uint8]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Slice `number`, float32 [samples_per_frame] at 16 kHz. `position`: slices the viewer has heard (the credit)."""
+
+    session: str
+    number: int
+    samples: NDArray[np.float32]
+    position: int
+
+
+@dataclass(frozen=True)
+class Close:
+    session: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The model is loaded: its name, frame rate and frame size."""
+
+    model: str
+    fps: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The model could not be loaded; `exit_code` and `code` are those of the AvacastError."""
+
+    code: str
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    session: str
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames uint8 [F, H, W, 3] made from the slices `numbers`, in `compute_s` seconds. `num_skipped`: see Lane."""
+
+    session: str
+    numbers: tuple[int, ...]
+    images: NDArray[np.uint8]
+    compute_s: float
+    num_skipped: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The worker gave this session up."""
+
+    session: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Alive:
+    """Sent at least once a second."""
+
+
+Command = Open | Audio | Close
+Event = Ready | Failed | Opened | Frames | Ended | Alive

@@ -1,0 +1,111 @@
+"""The command `avacast serve`: the live server with its page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avacast.engine.errors import Unavailable
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+    from avacast.streaming.worker import Worker
+
+MAX_SHUTDOWN_S = 3
+MAX_WEBSOCKET_BYTES = 65_536
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8080,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the model; left out: the embedded pocket avatar.")
+    ] = None,
+    max_sessions: Annotated[int, typer.Option(min=1, max=64, help="Viewers served at the same time.")] = 2,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=256, help="CPU threads of the engine; left out: all cores but one.")
+    ] = None,
+) -> None:
+    """Serve live avatars to the browser.
+
+    Open the page that it prints, choose a portrait, press Start, then talk into the microphone or type a sentence.
+
+    A browser gives the microphone only to pages on 127.0.0.1 or behind HTTPS. Ctrl-C ends the server.
+
+    On another port: `avacast serve --port 9000 --max-sessions 1`.
+
+    With your own model: `avacast serve --bundle ./my-model --threads 8`.
+    """
+    with _listen(host, port) as listening:  # before the heavy imports: a busy port is told at once
+        _run(listening, _url(host, port), bundle, max_sessions, threads or max(1, (os.cpu_count() or 1) - 1))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise Unavailable(
+            f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
+        ) from error
+    return listening
+
+
+def _url(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # compared, not bound
+    return f"http://{shown}:{port}"
+
+
+def _run(listening: socket.socket, url: str, bundle: Path | None, max_sessions: int, num_threads: int) -> None:
+    typer.echo("loading the model ...", err=True)
+    from avacast.streaming.portraits import Portraits
+    from avacast.streaming.server import make_app
+    from avacast.streaming.worker import Worker
+    from avacast.streaming.worker_process import load_bundle
+
+    worker = Worker(partial(load_bundle, bundle), num_threads=num_threads)
+    server = make_server(make_app(worker, max_sessions=max_sessions, portraits=Portraits()))
+    announce = partial(typer.echo, f"avacast is live on {url}")
+    asyncio.run(serve_until_stopped(server, worker, listening, announce))
+
+
+def make_server(app: FastAPI) -> uvicorn.Server:
+    """The HTTP server, not yet started, with its limits; it stops on a signal or when `should_exit` is set."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_max_size=MAX_WEBSOCKET_BYTES,
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=MAX_SHUTDOWN_S,
+    )
+    return uvicorn.Server(config)
+
+
+async def serve_until_stopped(
+    server: uvicorn.Server, worker: Worker, listening: socket.socket, announce: Callable[[], object]
+) -> None:
+    """Starts the worker, serves, ends the worker. Raises what loading the model raises."""
+    try:
+        await worker.start()
+        announce()
+        await server.serve(sockets=[listening])
+    finally:
+        await worker.aclose()

@@ -1,0 +1,225 @@
+"""The HTTP interface: the page, the portraits, sessions with their offers and events, and two health checks.
+
+Routes only: each takes a request apart, asks one thing of the rooms behind, and shapes the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+
+from avacast.engine.errors import AvacastError, Unavailable
+from avacast.streaming import http_errors
+from avacast.streaming.call import Call
+from avacast.streaming.calls import Calls
+from avacast.streaming.http_errors import RequestError
+from avacast.streaming.offer import MAX_BYTES as MAX_OFFER_BYTES
+from avacast.streaming.peer import set_video_bitrate
+from avacast.streaming.portraits import Portraits
+from avacast.streaming.worker import Worker
+
+MAX_UPLOAD_BYTES = 10_000_000
+MAX_JSON_BYTES = 256_000
+MAX_TEXT_CHARS = 1_000
+NUM_LOOP_THREADS = 4
+"""Threads for encoding, speech and pictures. More would only take the engine's cores."""
+
+PAGE = Path(str(files("avacast.streaming"))) / "page"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "Permissions-Policy": "microphone=(self), camera=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+router = APIRouter()
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewSession(_Message):
+    portrait: str = Field(max_length=64)
+
+
+class Offer(_Message):
+    sdp: str = Field(max_length=MAX_OFFER_BYTES)
+    type: str = Field(pattern="^offer$")
+
+
+class Line(_Message):
+    text: str = Field(max_length=MAX_TEXT_CHARS)
+
+
+def make_app(worker: Worker, *, max_sessions: int, portraits: Portraits) -> FastAPI:
+    """The application around a worker, which the caller starts and ends."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(NUM_LOOP_THREADS, "loop"))
+        set_video_bitrate()
+        yield
+        await app.state.calls.aclose()
+
+    app = FastAPI(title="avacast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.worker, app.state.portraits = worker, portraits
+    app.state.calls = Calls(worker, max_sessions)
+    http_errors.install(app)
+    app.middleware("http")(_guard)
+    app.include_router(router)
+    app.mount("/page", StaticFiles(directory=PAGE))
+    return app
+
+
+async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Bounds every body before it is read, and sets the headers that keep other sites out."""
+    limit = MAX_UPLOAD_BYTES if request.method == "PUT" else MAX_JSON_BYTES
+    length = request.headers.get("content-length", "0")
+    if "transfer-encoding" in request.headers:
+        response: Response = http_errors.error_response(411, "length_required", "send the body with its length")
+    elif not length.isdecimal() or int(length) > limit:
+        response = http_errors.error_response(413, "too_large", f"the body exceeds {limit} bytes")
+    elif not _same_origin(request.headers.get("origin"), request.headers.get("host")):
+        response = http_errors.error_response(403, "foreign_origin", "requests from other sites are refused")
+    else:
+        response = await call_next(request)
+    response.headers.update(SECURITY_HEADERS)
+    return response
+
+
+def _same_origin(origin: str | None, host: str | None) -> bool:
+    return origin is None or urlsplit(origin).netloc == host
+
+
+def _calls(request: Request) -> Calls:
+    return request.app.state.calls
+
+
+def _portraits(request: Request) -> Portraits:
+    return request.app.state.portraits
+
+
+def _call(session: str, request: Request) -> Call:
+    return _calls(request).get(session)
+
+
+TheCalls = Annotated[Calls, Depends(_calls)]
+ThePortraits = Annotated[Portraits, Depends(_portraits)]
+TheCall = Annotated[Call, Depends(_call)]
+
+
+@router.get("/")
+async def page() -> FileResponse:
+    return FileResponse(PAGE / "index.html")
+
+
+@router.get("/live")
+async def live() -> dict[str, bool]:
+    """The event loop answers."""
+    return {"live": True}
+
+
+@router.get("/ready")
+async def ready(request: Request) -> dict[str, Any]:
+    """A model is loaded and its process answers; 503 otherwise."""
+    model = request.app.state.worker.model
+    if model is None:
+        raise Unavailable("the engine is not ready")
+    return {"ready": True, "model": model.model, "fps": model.fps, "width": model.width, "height": model.height}
+
+
+@router.get("/api/portraits")
+async def list_portraits(portraits: ThePortraits) -> list[dict[str, Any]]:
+    return portraits.list()
+
+
+@router.get("/api/portraits/{name}")
+async def get_portrait(name: str, portraits: ThePortraits) -> Response:
+    return Response(portraits.get(name).png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.put("/api/portraits", status_code=HTTPStatus.CREATED)
+async def add_portrait(request: Request, portraits: ThePortraits) -> dict[str, Any]:
+    """The body is the picture itself. Raises 415 for a body that says it is something else."""
+    if not request.headers.get("content-type", "").startswith("image/"):
+        text = "send the picture itself as the body, with Content-Type image/png, image/jpeg or image/webp"
+        raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_image", text)
+    return (await portraits.add(await request.body())).describe()
+
+
+@router.post("/api/sessions", status_code=HTTPStatus.CREATED)
+async def create_session(new: NewSession, calls: TheCalls, portraits: ThePortraits) -> dict[str, str]:
+    call = calls.create(portraits.get(new.portrait).picture)
+    return {"id": call.name, "state": call.state}
+
+
+@router.post("/api/sessions/{session}/offer")
+async def answer_offer(offer: Offer, call: TheCall) -> dict[str, str]:
+    return {"type": "answer", "sdp": await call.answer(offer.sdp)}
+
+
+@router.post("/api/sessions/{session}/say", status_code=HTTPStatus.ACCEPTED)
+async def say(line: Line, call: TheCall) -> dict[str, float]:
+    return {"duration_s": round(await call.say(line.text), 3)}
+
+
+@router.delete("/api/sessions/{session}", status_code=HTTPStatus.NO_CONTENT)
+async def end_session(call: TheCall) -> None:
+    """Answers at once; the connection is taken down behind it."""
+    call.end("stopped", "the viewer stopped the session")
+
+
+@router.websocket("/api/sessions/{session}/events")
+async def events(websocket: WebSocket, session: str) -> None:
+    """State and numbers once a second until the session has ended; what the viewer sends is read and ignored."""
+    await websocket.accept()
+    try:
+        if not _same_origin(websocket.headers.get("origin"), websocket.headers.get("host")):
+            raise RequestError(HTTPStatus.FORBIDDEN, "foreign_origin", "requests from other sites are refused")
+        call = websocket.app.state.calls.get(session)
+        queue = call.subscribe()
+    except AvacastError as error:
+        await websocket.send_json({"type": "error", "error": {"code": error.code, "message": str(error)}})
+        await websocket.close(1008)
+        return
+    reading = asyncio.create_task(_until_disconnect(websocket))
+    try:
+        await _forward(queue, websocket, reading)
+    finally:
+        reading.cancel()
+        call.unsubscribe(queue)
+
+
+async def _forward(queue: asyncio.Queue[dict[str, Any]], websocket: WebSocket, reading: asyncio.Task[None]) -> None:
+    with contextlib.suppress(WebSocketDisconnect):
+        while not reading.done():
+            waiting = asyncio.create_task(queue.get())
+            await asyncio.wait([waiting, reading], return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                return
+            event = waiting.result()
+            await websocket.send_json(event)
+            if event["state"] == "ended":
+                await websocket.close()
+                return
+
+
+async def _until_disconnect(websocket: WebSocket) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        while True:
+            await websocket.receive_text()

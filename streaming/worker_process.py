@@ -1,0 +1,167 @@
+"""The worker process: the one place in serving that imports torch and owns the device.
+
+Sessions are advanced in turn, one window each, so that none waits for more than the others' windows. A session that
+raises ends alone, with a reason. The process leaves when the server does: its end of the pipe closes. This module
+knows nothing of the network or of time limits; the server watches it from outside.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avacast.engine.errors import AvacastError
+from avacast.streaming.channel import Channel
+from avacast.streaming.lane import Lane
+from avacast.streaming.messages import Alive, Close, Command, Ended, Event, Failed, Frames, Open, Opened, Ready
+
+if TYPE_CHECKING:
+    from avacast.engine.pipeline import Pipeline
+
+MAX_INBOX = 512
+"""Commands not yet looked at. Policy when full: the reader waits, the pipe fills, and the server is told by its own
+queue filling up."""
+
+ALIVE_INTERVAL_S = 1.0
+
+
+def load_bundle(path: Path | None) -> Pipeline:
+    """Loads the model in the folder `path`, None for the embedded one; the heavy imports happen here.
+
+    Raises BadBundle.
+    """
+    from avacast.engine.bundle import embedded_bundle
+    from avacast.engine.pipeline import Pipeline
+
+    return Pipeline.load(path or embedded_bundle())
+
+
+class EngineLoop:
+    """All sessions of the process. `post` takes the events; it returns False when it could not."""
+
+    def __init__(self, pipeline: Pipeline, post: Callable[[Event], bool]) -> None:
+        self.lanes: dict[str, Lane] = {}
+        self.config = pipeline.config
+        self._pipeline = pipeline
+        self._post = post
+        self._turns: deque[str] = deque()
+
+    def handle(self, command: Command) -> None:
+        """Carries out one command. One about a session that has ended meanwhile is ignored."""
+        if isinstance(command, Open):
+            self._isolated(command.session, partial(self._open, command))
+        elif isinstance(command, Close):
+            self._isolated(command.session, partial(self._close, command.session))
+        elif lane := self.lanes.get(command.session):
+            lane.push(command.number, command.samples, command.position)
+
+    def step(self) -> bool:
+        """Advances the next session whose turn it is by one window; False when none has work."""
+        for _ in range(len(self._turns)):
+            session = self._turns[0]
+            self._turns.rotate(-1)
+            if self.lanes[session].can_run:
+                self._isolated(session, partial(self._advance, session))
+                return True
+        return False
+
+    def _open(self, command: Open) -> None:
+        self.lanes[command.session] = self._new_lane(command.picture, command.seed)
+        self._turns.append(command.session)
+        self._post(Opened(command.session))
+
+    def warm_up(self) -> None:
+        """Runs every network once, so that the first viewer does not wait for what is prepared on first use."""
+        grey = np.full((self.config.height, self.config.width, 3), 128, np.uint8)
+        self._new_lane(grey, 0).close()
+
+    def _new_lane(self, picture: NDArray[np.uint8], seed: int) -> Lane:
+        return Lane(self._pipeline.open_session(picture, seed=seed), self.config.samples_per_frame)
+
+    def _advance(self, session: str) -> None:
+        lane = self.lanes[session]
+        started = time.perf_counter()
+        if made := lane.advance():
+            numbers, images = made
+            compute_s = time.perf_counter() - started
+            if not self._post(Frames(session, numbers, images, compute_s, lane.num_skipped)):
+                # The server does not read. Its watch ends the sessions; keeping the frames would only fill memory.
+                lane.num_skipped += len(numbers)
+
+    def _close(self, session: str) -> None:
+        if lane := self.lanes.pop(session, None):
+            self._turns.remove(session)
+            lane.close()
+
+    def _isolated(self, session: str, work: Callable[[], None]) -> None:
+        """Runs a piece of one session's work; whatever it raises ends that session and no other."""
+        try:
+            work()
+        except AvacastError as error:
+            self._give_up(session, error.code, str(error))
+        except Exception:  # noqa: BLE001  # the boundary that keeps one session's fault from the others
+            traceback.print_exc()
+            self._give_up(session, "engine_failed", "the engine failed in this session; start it again")
+
+    def _give_up(self, session: str, code: str, message: str) -> None:
+        if self.lanes.pop(session, None):
+            self._turns.remove(session)
+        self._post(Ended(session, code, message))
+
+
+def run(connection: Connection[Any, Any], load: Callable[[], Pipeline], num_threads: int) -> None:
+    """The process's main function: loads the model, reports Ready or Failed, then serves until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which closes the pipe
+    inbox: queue.Queue[Command] = queue.Queue(MAX_INBOX)
+    # The exit is immediate on purpose: with the server gone there is nobody left to serve, even in mid-window.
+    channel = Channel(connection, inbox.put, lambda: os._exit(0))
+    channel.start()
+    # Threads that spin while they wait take the core that the network side needs; measured on two busy cores, spinning
+    # made the engine ten times slower. Read by OpenMP when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        import torch
+
+        torch.set_num_threads(num_threads)
+        engine = EngineLoop(load(), channel.post)
+        engine.warm_up()
+    except AvacastError as error:
+        channel.post(Failed(error.code, str(error), error.exit_code))
+    except Exception:  # noqa: BLE001  # reported to the server, which has a user to tell
+        traceback.print_exc()
+        channel.post(Failed("engine_failed", "the engine could not start; see the log above", 1))
+    else:
+        config = engine.config
+        channel.post(Ready(config.name, config.fps, config.height, config.width))
+        _serve(engine, inbox, channel)
+    sys.stderr.flush()
+    time.sleep(60)  # the server reads the report and closes the pipe, which ends the process
+
+
+def _serve(engine: EngineLoop, inbox: queue.Queue[Command], channel: Channel) -> None:
+    last_alive = 0.0
+    while True:
+        if time.monotonic() - last_alive > ALIVE_INTERVAL_S / 2:
+            last_alive = time.monotonic()
+            channel.post(Alive())
+        worked = engine.step()
+        try:
+            command = inbox.get(block=not worked, timeout=ALIVE_INTERVAL_S / 2)
+            while True:
+                engine.handle(command)
+                command = inbox.get_nowait()
+        except queue.Empty:
+            continue

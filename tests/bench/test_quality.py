@@ -1,0 +1,121 @@
+"""`avacast bench quality` on a real model and a clip on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from avacast.bench.clip_figures import Figures
+from avacast.bench.held_out_clip import HELD_OUT, HeldOutClip, Truth, read_held_out
+from avacast.bench.quality import TARGETS, clip_table, measure, quality, quality_table
+from avacast.engine.errors import BadSetting
+from avacast.engine.pipeline import Pipeline
+
+
+def write_clip(folder: Path, clip: HeldOutClip) -> None:
+    """The files of a clip, as the recipe writes them."""
+    assert clip.truth is not None
+    truth = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(clip.truth).items()
+    }
+    truth["still_cells"] = ["".join(".#"[cell] for cell in row) for row in clip.truth.still_cells.astype(int)]
+    description = {
+        "voice": clip.voice,
+        "fps": clip.fps,
+        "mouth_box": clip.mouth_box,
+        "phonemes": [[phoneme.name, phoneme.start_s, phoneme.end_s] for phoneme in clip.phonemes],
+        "truth": truth,
+    }
+    Image.fromarray(clip.portrait).save(folder / f"{clip.name}.png")
+    soundfile.write(folder / f"{clip.name}.flac", clip.samples, 16_000, subtype="PCM_16")
+    (folder / f"{clip.name}.json").write_text(json.dumps(description))
+
+
+def test_a_clip_is_read_as_it_was_written(clip: HeldOutClip, tmp_path: Path) -> None:
+    """Picture, sound (to its sixteen bits), phonemes and truth."""
+    write_clip(tmp_path, clip)
+    (read,) = read_held_out(tmp_path)
+    assert np.array_equal(read.portrait, clip.portrait)
+    assert read.samples == pytest.approx(clip.samples, abs=2 / 32768)
+    assert (read.mouth_box, read.phonemes, read.num_frames) == (clip.mouth_box, clip.phonemes, 120)
+    assert isinstance(read.truth, Truth)
+    assert isinstance(clip.truth, Truth)
+    assert np.array_equal(read.truth.still_cells, clip.truth.still_cells)
+    assert np.array_equal(read.truth.mouth_reading, clip.truth.mouth_reading)
+
+
+def test_a_folder_without_clips_says_how_to_get_some(tmp_path: Path) -> None:
+    """One line that names the folder and the command."""
+    with pytest.raises(BadSetting, match="avacast train held-out"):
+        read_held_out(tmp_path)
+
+
+def test_a_model_of_another_size_is_refused(tiny_pipeline: Pipeline) -> None:
+    """The shipped clips are 256 pixels wide, the tiny model 64: figures would mean nothing."""
+    with pytest.raises(BadSetting, match="256x256"):
+        measure(tiny_pipeline, read_held_out(HELD_OUT)[0])
+
+
+def test_the_shipped_set_is_small_and_whole() -> None:
+    """Eight voices with truth and two of another engine, about six seconds each, under two megabytes."""
+    clips = read_held_out(HELD_OUT)
+    assert [clip.truth is not None for clip in clips] == [True] * 8 + [False] * 2
+    assert len({clip.voice for clip in clips}) == 10
+    for clip in clips:
+        assert clip.portrait.shape == (256, 256, 3)
+        assert clip.num_frames == 150
+    assert sum(file.stat().st_size for file in HELD_OUT.iterdir()) < 2_000_000
+
+
+def test_an_untrained_model_does_not_pass(tiny_pipeline: Pipeline, clip: HeldOutClip) -> None:
+    """The floor: its mouth follows nothing and its background is not the picture's."""
+    figures = measure(tiny_pipeline, clip)
+    assert figures.lip_correlation < 0.5
+    assert figures.background_ssim < 0.9
+
+
+def test_every_figure_has_a_target_and_a_line() -> None:
+    """The table has a row for each figure and a column for each clip, the mean and the truth."""
+    assert set(TARGETS) == set(vars(Figures()))
+    table = quality_table(Figures(), Figures())
+    assert table.row_count == len(TARGETS)
+    assert [column.header for column in table.columns] == ["figure", "target", "mean", "true"]
+
+
+def test_a_table_of_clips_names_each() -> None:
+    """A line for every clip; a figure that a clip does not tell is an empty cell."""
+    table = clip_table({"painted": Figures(lag_ms=40.0)})
+    assert [list(column.cells) for column in table.columns][:4] == [["painted"], [""], ["40.00"], [""]]
+
+
+def test_the_command_ends_with_one_line_of_json(tiny_bundle: Path, clip: HeldOutClip, tmp_path: Path) -> None:
+    """It reports and exits with 0, however poor the model; the last line and the file hold the same result."""
+    (tmp_path / "clips").mkdir()
+    write_clip(tmp_path / "clips", clip)
+    application = typer.Typer()
+    application.command()(quality)
+    file = tmp_path / "quality.json"
+    arguments = [
+        "--bundle",
+        str(tiny_bundle),
+        "--clips",
+        str(tmp_path / "clips"),
+        "--json",
+        str(file),
+        "--threads",
+        "1",
+    ]
+    done = CliRunner().invoke(application, arguments)
+    assert done.exit_code == 0, done.output
+    assert "lip correlation" in done.stdout
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result == json.loads(file.read_text())
+    assert set(result["figures"]["clips"]["painted"]) == set(TARGETS)
+    assert result["figures"]["true"]["lip_correlation"] == pytest.approx(1.0)

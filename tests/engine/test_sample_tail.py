@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from avacast.engine.sample_tail import SampleTail
+
+
+def test_reads_by_absolute_position_whatever_the_pieces_and_zeros_beyond_the_end():
+    tail = SampleTail()
+    for piece in ([0, 1, 2], [], [3], [4, 5]):
+        tail.push(np.array(piece, np.float32))
+    assert tail.read(1, 5).tolist() == [1, 2, 3, 4]
+    assert tail.read(4, 8).tolist() == [4, 5, 0, 0]
+    assert tail.read(7, 9).tolist() == [0, 0]
+
+
+def test_forgets_what_lies_before_a_position_and_keeps_counting():
+    tail = SampleTail()
+    tail.push(np.arange(6, dtype=np.float32))
+    tail.forget(4)
+    tail.push(np.array([6], np.float32))
+    assert tail.num_samples == 7
+    assert tail.read(4, 7).tolist() == [4, 5, 6]
+    assert sum(len(piece) for piece in tail.pieces) == 3
+    with pytest.raises(AssertionError, match="before 4 are forgotten"):
+        tail.read(3, 5)
+
+
+def test_does_not_change_with_the_array_that_was_pushed_or_with_a_copy():
+    tail, piece = SampleTail(), np.ones(3, np.float32)
+    tail.push(piece)
+    piece[:] = 9
+    tail.copy().push(piece)
+    assert tail.num_samples == 3
+    assert tail.read(0, 3).tolist() == [1, 1, 1]

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from avacast.engine.config import ModelConfig, WindowConfig
+from avacast.engine.errors import BadAudio, SessionClosed
+from avacast.engine.networks import DecoderState, Networks
+from avacast.engine.noise import window_noise
+from avacast.engine.offline import offline_loop
+from avacast.engine.pipeline import Pipeline
+from avacast.engine.portrait import Picture
+from avacast.engine.reference import Reference, prepare_portrait
+from avacast.engine.sample_tail import Samples
+from avacast.engine.session import Frame, Session
+from avacast.engine.windows import latents_for_frames
+
+PICTURE: Picture = np.random.default_rng(1).integers(0, 256, (80, 64, 3), dtype=np.uint8)
+
+
+def pull_all(session: Session) -> list[Frame]:
+    """Everything that can be pulled now."""
+    frames: list[Frame] = []
+    while pulled := session.pull():
+        frames += pulled
+    return frames
+
+
+def run(pipeline: Pipeline, pieces: list[Samples], *, seed: int = 0, pull_between: bool = True) -> np.ndarray:
+    """Images `[N, H, W, 3]` of a whole stream; checks that it ends and that frames are numbered without a gap."""
+    session = pipeline.open_session(PICTURE, seed=seed)
+    frames: list[Frame] = []
+    for piece in pieces:
+        session.push(piece)
+        frames += pull_all(session) if pull_between else []
+    session.flush()
+    frames += pull_all(session)
+    assert session.finished
+    assert [frame.pts for frame in frames] == list(range(len(frames)))
+    return np.stack([frame.image for frame in frames]) if frames else np.zeros((0, 64, 64, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_pipeline: Pipeline, noise_3s: Samples) -> np.ndarray:
+    return run(tiny_pipeline, [noise_3s])
+
+
+@pytest.mark.parametrize("size", [53, 640, 5_000, 30_000])
+def test_chunked_equals_whole(tiny_pipeline: Pipeline, noise_3s: Samples, whole: np.ndarray, size: int):
+    """The frames are identical, to the last bit, however the sound is cut and whenever frames are pulled."""
+    pieces = [noise_3s[i : i + size] for i in range(0, len(noise_3s), size)]
+    assert np.array_equal(run(tiny_pipeline, pieces), whole)
+    assert np.array_equal(run(tiny_pipeline, pieces, pull_between=False), whole)
+
+
+@given(cuts=st.lists(st.integers(0, 20_000), max_size=4), length=st.integers(0, 20_000))
+@settings(max_examples=8)
+def test_chunked_equals_whole_at_any_cuts_and_length(
+    tiny_pipeline: Pipeline, noise_3s: Samples, cuts: list[int], length: int
+):
+    sound = noise_3s[:length]
+    images = run(tiny_pipeline, np.split(sound, sorted(cuts)))
+    assert len(images) == math.ceil(length / 640)
+    assert np.array_equal(images, run(tiny_pipeline, [sound]))
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        WindowConfig(window=4, overlap=2, ramp="open", fuse_first_step=True, settle=0),
+        WindowConfig(window=5, overlap=3, ramp="open", fuse_first_step=True, settle=1),
+        WindowConfig(window=3, overlap=0),
+        WindowConfig(window=1, overlap=0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("num_samples", [1, 641, 20_480, 21_121, 40_000])
+def test_every_window_plan_makes_a_frame_for_every_40_ms(
+    tiny_pipeline: Pipeline, noise_3s: Samples, window: WindowConfig, num_samples: int
+):
+    pipeline = Pipeline(replace(tiny_pipeline.config, window=window), tiny_pipeline.networks)
+    images = run(pipeline, [noise_3s[:num_samples]])
+    assert images.shape == (math.ceil(num_samples / 640), 64, 64, 3)
+    assert images.dtype == np.uint8
+
+
+def test_the_released_way_runs_too(tiny_pipeline: Pipeline, noise_3s: Samples):
+    """Window alignment, reference on the first latent frame, velocity, closed ramp, first step unfused."""
+    config = tiny_pipeline.config
+    released = replace(
+        config,
+        dit=replace(config.dit, reference_on="first", prediction="velocity"),
+        audio=replace(config.audio, alignment="window", normalize=True),
+        window=WindowConfig(window=5, overlap=2),
+    )
+    pipeline = Pipeline.with_random_weights(released, dtype=torch.float32)
+    images = run(pipeline, [noise_3s])
+    assert len(images) == 75
+    assert np.array_equal(run(pipeline, np.split(noise_3s, [100, 9_000, 33_333])), images)
+
+
+def test_the_released_model_runs_live(released_pipeline: Pipeline, noise_3s: Samples):
+    """Text, CLIP tokens and the Wan VAE, decoded as a stream: chunked equals whole, and the picture shows."""
+    images = run(released_pipeline, [noise_3s[:30_000]])
+    assert images.shape == (47, 64, 64, 3)
+    assert np.array_equal(run(released_pipeline, [noise_3s[:17_000], noise_3s[17_000:30_000]]), images)
+    session = released_pipeline.open_session(255 - PICTURE)
+    session.push(noise_3s[:30_000])
+    assert not np.array_equal(session.pull()[0].image, images[0])
+
+
+def test_the_released_model_decodes_each_latent_once(
+    released_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    decoded: list[int] = []
+    decode = Networks.decode
+
+    def counted(networks: Networks, latents: Tensor, state: DecoderState | None) -> tuple[Tensor, DecoderState]:
+        decoded.append(latents.shape[2])
+        return decode(networks, latents, state)
+
+    monkeypatch.setattr(Networks, "decode", counted)
+    images = run(released_pipeline, [noise_3s[:30_000]])
+    assert sum(decoded) == latents_for_frames(len(images))
+    assert len(decoded) > 1
+
+
+def test_silence_and_no_sound_at_all_are_sound(tiny_pipeline: Pipeline):
+    assert len(run(tiny_pipeline, [np.zeros(6_400, np.float32)])) == 10
+    assert len(run(tiny_pipeline, [])) == 0
+
+
+def test_equal_seeds_give_equal_frames_and_other_seeds_others(
+    tiny_pipeline: Pipeline, noise_3s: Samples, whole: np.ndarray
+):
+    assert np.array_equal(run(tiny_pipeline, [noise_3s], seed=0), whole)
+    assert not np.array_equal(run(tiny_pipeline, [noise_3s], seed=1), whole)
+
+
+def test_the_sound_and_the_picture_reach_the_frames(tiny_pipeline: Pipeline, noise_3s: Samples, whole: np.ndarray):
+    assert not np.array_equal(run(tiny_pipeline, [-noise_3s]), whole)
+    session = tiny_pipeline.open_session(255 - PICTURE)
+    session.push(noise_3s)
+    assert not np.array_equal(session.pull()[0].image, whole[0])
+
+
+def test_neighbouring_windows_are_fused(tiny_pipeline: Pipeline, noise_3s: Samples, whole: np.ndarray):
+    """The weights of the overlap show in the frames."""
+    config = tiny_pipeline.config
+    fixed = Pipeline(replace(config, window=replace(config.window, weights="fixed")), tiny_pipeline.networks)
+    images = run(fixed, [noise_3s])
+    assert np.array_equal(images[:5], whole[:5])
+    assert not np.array_equal(images[5:], whole[5:])
+
+
+def test_sessions_of_one_pipeline_do_not_influence_each_other(
+    tiny_pipeline: Pipeline, noise_3s: Samples, whole: np.ndarray
+):
+    one, other = tiny_pipeline.open_session(PICTURE), tiny_pipeline.open_session(255 - PICTURE, seed=9)
+    frames: list[Frame] = []
+    for i in range(0, len(noise_3s), 4_000):
+        one.push(noise_3s[i : i + 4_000])
+        other.push(-noise_3s[i : i + 4_000])
+        frames += one.pull()
+        other.pull()
+    one.flush()
+    other.close()
+    frames += pull_all(one)
+    assert np.array_equal(np.stack([frame.image for frame in frames]), whole)
+
+
+def test_sound_yet_to_come_does_not_change_frames_that_left(
+    tiny_pipeline: Pipeline, noise_3s: Samples, whole: np.ndarray
+):
+    session = tiny_pipeline.open_session(PICTURE)
+    session.push(noise_3s[:24_000])
+    early = pull_all(session)
+    session.push(-noise_3s[24_000:])
+    late = pull_all(session)
+    assert len(early) > 8
+    assert np.array_equal(np.stack([frame.image for frame in early]), whole[: len(early)])
+    assert not np.array_equal(late[-1].image, whole[late[-1].pts])
+
+
+def test_a_restored_snapshot_goes_on_as_the_session_did(tiny_pipeline: Pipeline, noise_3s: Samples, whole: np.ndarray):
+    session = tiny_pipeline.open_session(PICTURE)
+    session.push(noise_3s[:24_000])
+    session.pull()
+    state = session.snapshot()
+    session.push(-noise_3s[24_000:])
+    session.flush()
+    pull_all(session)
+    for _ in range(2):
+        session.restore(state)
+        session.push(noise_3s[24_000:])
+        session.flush()
+        frames = pull_all(session)
+        assert session.finished
+        assert np.array_equal(np.stack([frame.image for frame in frames]), whole[frames[0].pts :])
+
+
+def test_a_pull_does_at_most_one_window(tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch):
+    passes: list[int] = []
+    velocity = Networks.velocity
+
+    def counted(networks: Networks, latents: Tensor, *rest: object) -> Tensor:
+        passes.append(latents.shape[2])
+        return velocity(networks, latents, *rest)
+
+    monkeypatch.setattr(Networks, "velocity", counted)
+    session = tiny_pipeline.open_session(PICTURE)
+    session.push(noise_3s)
+    session.flush()
+    while not session.finished:
+        before = len(passes)
+        session.pull()
+        assert len(passes) - before in (0, tiny_pipeline.config.sampler.num_steps)
+
+
+def test_state_stays_as_large_as_it_was_however_long_the_stream(tiny_pipeline: Pipeline, noise_3s: Samples):
+    def num_bytes(session: Session) -> int:
+        state = session.snapshot()
+        assert state.decoder is not None
+        tensors = [tail for tail in state.ring.tails if tail is not None] + list(state.decoder.past)
+        return sum(t.untyped_storage().nbytes() for t in tensors) + 4 * sum(map(len, state.features.samples.pieces))
+
+    session = tiny_pipeline.open_session(PICTURE)
+    sizes: list[int] = []
+    for _ in range(4):
+        session.push(noise_3s[:46_080])  # nine hops, so that the stream stands at the same place of a hop
+        pull_all(session)
+        sizes.append(num_bytes(session))
+    assert len(set(sizes[1:])) == 1
+
+
+@pytest.mark.parametrize("num_samples", [20_000, 48_000])
+def test_with_one_step_the_session_shows_what_the_offline_loop_makes(
+    tiny_config: ModelConfig, noise_3s: Samples, num_samples: int
+):
+    """Live and offline use the same forward: with one step there is no difference left but rounding."""
+    config = replace(tiny_config, sampler=replace(tiny_config.sampler, num_steps=1))
+    pipeline = Pipeline.with_random_weights(config, dtype=torch.float32)
+    live = run(pipeline, [noise_3s[:num_samples]])
+
+    networks, schedule = pipeline.networks, pipeline.schedule
+    portrait = prepare_portrait(PICTURE, 64, 64)
+    reference = Reference.encode(networks.encode, portrait, "all", config.window.window)
+    session = pipeline.open_session(PICTURE)
+    session.push(noise_3s[:num_samples])
+    session.flush()
+    features = session.snapshot().features
+    num_latents = features.num_latents_ready
+
+    def velocity(latents: Tensor, step: int, start: int) -> Tensor:
+        audio, mask = features.take(start, start + latents.shape[2])
+        conditions = networks.conditions(reference.layout(latents.shape[2]), audio, mask)
+        return networks.velocity(latents, schedule.sigmas[step], schedule.timesteps[step], conditions)
+
+    noise = window_noise(0, 0, num_latents, (8, 8, 8))[None]
+    latents = offline_loop(noise, schedule, config.window, velocity)
+    video = (networks.decode(latents, None)[0] * 255).round().permute(0, 2, 3, 1).numpy()
+    assert np.abs(video[: len(live)] - live).max() <= 1
+    assert live.std() > 1
+
+
+class TestMisuse:
+    @pytest.fixture
+    def session(self, tiny_pipeline: Pipeline) -> Session:
+        return tiny_pipeline.open_session(PICTURE)
+
+    @pytest.mark.parametrize(
+        ("sound", "reason"),
+        [
+            (np.zeros((2, 100), np.float32), "mono"),
+            (np.zeros(100, np.int16), "int16"),
+            (np.array([0.0, np.nan], np.float32), "NaN"),
+            (np.array([np.inf], np.float32), "NaN or infinite"),
+            (np.zeros(16_000 * 601, np.float32), "pull frames"),
+        ],
+        ids=["stereo", "int16", "nan", "inf", "too much"],
+    )
+    def test_unusable_sound_is_refused_and_leaves_the_session_as_it_was(
+        self, session: Session, sound: np.ndarray, reason: str
+    ):
+        with pytest.raises(BadAudio, match=reason) as caught:
+            session.push(sound)
+        assert "\n" not in str(caught.value)
+        session.push(np.zeros(640, np.float32))
+        session.flush()
+        assert len(session.pull()) == 1
+
+    def test_sound_that_waits_is_bounded_but_a_stream_is_not(self, session: Session):
+        minute = np.zeros(16_000 * 60, np.float32)
+        for _ in range(10):
+            session.push(minute)
+        with pytest.raises(BadAudio, match="600 s"):
+            session.push(minute[:1])
+        session.pull()
+        session.push(minute[:1])
+
+    def test_loud_sound_is_clipped(self, session: Session):
+        session.push(np.array([3.0, -3.0, 0.5]))
+        assert session.snapshot().features.samples.read(0, 3).tolist() == [1, -1, 0.5]
+
+    def test_no_sound_after_the_flush_and_a_second_flush_is_nothing(self, session: Session):
+        session.push(np.zeros(640, np.float32))
+        session.flush()
+        session.flush()
+        with pytest.raises(SessionClosed, match="after its flush"):
+            session.push(np.zeros(640, np.float32))
+
+    def test_a_closed_session_refuses_everything_but_another_close(self, session: Session):
+        session.close()
+        session.close()
+        for use in (session.pull, session.flush, session.snapshot, lambda: session.push(np.zeros(1, np.float32))):
+            with pytest.raises(SessionClosed, match="open a new one"):
+                use()

@@ -1,0 +1,78 @@
+"""What the streaming tests share: a model that is real but tiny, and a picture."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avacast.engine.config import AudioConfig, DiTConfig, ModelConfig, SamplerConfig, VAEConfig, WindowConfig
+from avacast.engine.pipeline import Pipeline
+
+TINY = ModelConfig(
+    name="tiny",
+    dit=DiTConfig(
+        dim=32,
+        ffn_dim=32,
+        num_heads=2,
+        num_layers=1,
+        freq_dim=32,
+        patch_size=(1, 4, 4),
+        text_dim=0,
+        text_len=0,
+        clip_dim=0,
+        audio_in_dim=32,
+        audio_num_heads=2,
+        audio_num_layers=1,
+        reference_on="all",
+        prediction="sample",
+    ),
+    vae=VAEConfig(decoder_widths=(16, 8, 8, 8), encoder_width=8),
+    audio=AudioConfig(
+        wav2vec2={
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "conv_dim": [16] * 7,
+            "feat_extract_norm": "layer",
+            "do_stable_layer_norm": True,
+            "num_conv_pos_embeddings": 15,
+            "num_conv_pos_embedding_groups": 4,
+        },
+        normalize=False,
+        alignment="stream",
+        left_context_s=1.0,
+    ),
+    sampler=SamplerConfig(num_steps=1, shift=3.0),
+    window=WindowConfig(window=3, overlap=2, ramp="open", fuse_first_step=True),
+    height=64,
+    width=64,
+)
+
+
+@pytest.fixture(scope="session")
+def load_tiny() -> partial[Pipeline]:
+    """Makes the tiny model; picklable, so that a worker process can call it."""
+    return partial(Pipeline.with_random_weights, TINY)
+
+
+@pytest.fixture(scope="session")
+def picture() -> np.ndarray:
+    """uint8 [96, 80, 3], no two rows alike."""
+    rows = np.linspace(0, 255, 96, dtype=np.uint8)
+    return np.broadcast_to(rows[:, None, None], (96, 80, 3)).copy()
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray) -> Path:
+    """A gallery folder with one portrait, ada."""
+    folder = tmp_path_factory.mktemp("gallery")
+    Image.fromarray(picture).save(folder / "ada.png")
+    entry = {"name": "ada", "file": "ada.png", "alt": "Grey rows", "mouth_box": [60, 20, 80, 60]}
+    (folder / "gallery.json").write_text(json.dumps([entry]))
+    return folder

@@ -1,0 +1,117 @@
+"""The real worker process: its answers, its death and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avacast.engine.errors import BadBundle, Unavailable
+from avacast.engine.pipeline import Pipeline
+from avacast.streaming.messages import Frames
+from avacast.streaming.worker import Worker
+from avacast.streaming.worker_process import load_bundle
+
+SILENCE = np.zeros(640, np.float32)
+
+
+class Heard:
+    """What a session hears from the worker."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.numbers: list[int] = []
+        self.ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+
+    def on_opened(self) -> None:
+        self.opened.set()
+
+    def on_frames(self, frames: Frames) -> None:
+        self.numbers += frames.numbers
+
+    def on_ended(self, code: str, message: str) -> None:
+        self.ended.set_result((code, message))
+
+
+@asynccontextmanager
+async def running(load: Callable[[], Pipeline]) -> AsyncGenerator[Worker]:
+    worker = Worker(load, num_threads=1)
+    try:
+        await worker.start()
+        yield worker
+    finally:
+        await worker.aclose()
+
+
+async def loaded(worker: Worker) -> None:
+    while worker.model is None:  # noqa: ASYNC110  # as a caller sees it: by trying again
+        await asyncio.sleep(0.05)
+
+
+async def run_session(worker: Worker, name: str, picture: np.ndarray) -> Heard:
+    """Opens a session and feeds it until frames have come."""
+    heard = Heard()
+    worker.open(name, picture, 0, heard)
+    await asyncio.wait_for(heard.opened.wait(), 30)
+    number = 0
+    while not heard.numbers:
+        worker.push(name, number, SILENCE, number)
+        number += 1
+        await asyncio.sleep(0.01)
+    return heard
+
+
+def test_frames_come_back_and_the_process_ends_when_asked(load_tiny: partial[Pipeline], picture: np.ndarray):
+    async def scenario() -> None:
+        async with running(load_tiny) as worker:
+            assert worker.model
+            assert (worker.model.model, worker.model.height) == ("tiny", 64)
+            heard = await run_session(worker, "a", picture)
+            assert heard.numbers == list(range(len(heard.numbers)))
+            pid = worker.pid
+            assert pid
+            started = time.monotonic()
+        assert time.monotonic() - started < 3
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    asyncio.run(scenario())
+
+
+def test_death_is_told_to_sessions_and_later_ones_get_a_new_process(load_tiny: partial[Pipeline], picture: np.ndarray):
+    """After SIGKILL the session hears engine_failed; opening is refused until the next process is ready."""
+
+    async def scenario() -> None:
+        async with running(load_tiny) as worker:
+            heard = await run_session(worker, "a", picture)
+            assert worker.pid
+            first = worker.pid
+            os.kill(first, signal.SIGKILL)
+            code, _ = await asyncio.wait_for(heard.ended, 5)
+            assert code == "engine_failed"
+            with pytest.raises(Unavailable, match="starting"):
+                worker.open("b", picture, 0, Heard())
+            await asyncio.wait_for(loaded(worker), 60)
+            assert worker.pid != first
+            assert (await run_session(worker, "c", picture)).numbers
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_does_not_load_raises_its_own_error(tmp_path: Path):
+    """A missing bundle is a BadBundle in the server's process too, with the text that says what to do."""
+
+    async def scenario() -> None:
+        with pytest.raises(BadBundle, match="nothing-here"):
+            async with running(partial(load_bundle, tmp_path / "nothing-here")):
+                pass
+
+    asyncio.run(scenario())

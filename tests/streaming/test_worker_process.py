@@ -1,0 +1,144 @@
+"""The engine's loop and its lanes, in this process, on the real tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from avacast.engine.pipeline import Pipeline
+from avacast.streaming.lane import MAX_AHEAD, MAX_WAITING, Lane
+from avacast.streaming.messages import Audio, Close, Ended, Event, Frames, Open, Opened
+from avacast.streaming.worker_process import EngineLoop
+
+SILENCE = np.zeros(640, np.float32)
+
+
+@pytest.fixture
+def engine(load_tiny: Callable[[], Pipeline]) -> tuple[EngineLoop, list[Event]]:
+    """The loop and the events it has posted."""
+    events: list[Event] = []
+
+    def post(event: Event) -> bool:
+        events.append(event)
+        return True
+
+    return EngineLoop(load_tiny(), post), events
+
+
+def feed(engine: EngineLoop, session: str, num_slices: int) -> None:
+    """Sends slices as a viewer would who hears all at once, working in between."""
+    for number in range(num_slices):
+        engine.handle(Audio(session, number, SILENCE, number))
+        while engine.step():
+            pass
+
+
+def frames_of(events: list[Event], session: str) -> list[int]:
+    return [n for event in events if isinstance(event, Frames) and event.session == session for n in event.numbers]
+
+
+def test_every_frame_carries_the_number_of_its_slice(engine: tuple[EngineLoop, list[Event]], picture: np.ndarray):
+    loop, events = engine
+    loop.handle(Open("a", picture, 0))
+    feed(loop, "a", 60)
+    numbers = frames_of(events, "a")
+    assert events[0] == Opened("a")
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 30
+
+
+def test_sessions_take_turns(engine: tuple[EngineLoop, list[Event]], picture: np.ndarray):
+    """Two sessions with work waiting are advanced one window each, by turns."""
+    loop, events = engine
+    for session in ("a", "b"):
+        loop.handle(Open(session, picture, 0))
+        feed(loop, session, 40)
+    events.clear()
+    for number in range(40, 40 + MAX_WAITING):
+        loop.handle(Audio("a", number, SILENCE, number))
+        loop.handle(Audio("b", number, SILENCE, number))
+    while loop.step():
+        pass
+    turns = [event.session for event in events if isinstance(event, Frames)]
+    assert len(turns) >= 4
+    assert all(first != second for first, second in pairwise(turns))
+
+
+def test_a_fault_ends_its_own_session_only(engine: tuple[EngineLoop, list[Event]], picture: np.ndarray):
+    """One engine session is closed under the worker's feet: it ends with a reason, the other goes on."""
+    loop, events = engine
+    for session in ("a", "b"):
+        loop.handle(Open(session, picture, 0))
+    loop.lanes["a"].close()
+    feed(loop, "a", 1)
+    feed(loop, "b", 40)
+    ended = [event for event in events if isinstance(event, Ended)]
+    assert [(event.session, event.code) for event in ended] == [("a", "session_closed")]
+    assert list(loop.lanes) == ["b"]
+    assert frames_of(events, "b")
+
+
+def test_a_picture_that_is_none_is_refused_with_a_reason(engine: tuple[EngineLoop, list[Event]]):
+    loop, events = engine
+    loop.handle(Open("a", np.zeros((4, 4), np.uint8), 0))
+    assert isinstance(events[0], Ended)
+    assert events[0].code == "bad_portrait"
+
+
+def test_audio_for_a_session_that_has_ended_is_ignored(engine: tuple[EngineLoop, list[Event]], picture: np.ndarray):
+    loop, events = engine
+    loop.handle(Open("a", picture, 0))
+    loop.handle(Close("a"))
+    loop.handle(Audio("a", 0, SILENCE, 0))
+    assert not loop.step()
+    assert events == [Opened("a")]
+
+
+def test_under_overload_the_oldest_slices_are_skipped_for_the_engine_only(
+    load_tiny: Callable[[], Pipeline], picture: np.ndarray
+):
+    """Three seconds arrive at once: the lane keeps the newest, and frames still carry their own slice's number."""
+    lane = Lane(load_tiny().open_session(picture), len(SILENCE))
+    for number in range(75):
+        lane.push(number, SILENCE, 0)
+    assert lane.num_skipped == 75 - MAX_WAITING
+    for number in range(75, 120):
+        lane.push(number, SILENCE, number)
+        if made := lane.advance():
+            assert made[0][0] == 76 - MAX_WAITING  # pushing slice 75 dropped one more
+            assert list(np.diff(made[0])) == [1] * (len(made[0]) - 1)
+            return
+    pytest.fail("no frames were made")
+
+
+def test_a_lane_stops_when_its_credit_is_used_up(load_tiny: Callable[[], Pipeline], picture: np.ndarray):
+    """A viewer who hears nothing is not computed for without end; hearing gives the credit back."""
+    lane = Lane(load_tiny().open_session(picture), len(SILENCE))
+    for number in range(3 * MAX_AHEAD):
+        lane.push(number, SILENCE, 0)
+        while lane.can_run and lane.advance():
+            pass
+    assert not lane.can_run
+    lane.push(3 * MAX_AHEAD, SILENCE, 2 * MAX_AHEAD)
+    assert lane.can_run
+
+
+def test_the_first_frame_waits_no_longer_than_the_others(load_tiny: Callable[[], Pipeline], picture: np.ndarray):
+    """The stream begins with unheard silence, so even frame 0 needs a hop of sound and not a whole window."""
+    lane = Lane(load_tiny().open_session(picture), len(SILENCE))
+    waits: list[int] = []
+    for number in range(60):
+        lane.push(number, SILENCE, number)
+        while made := lane.advance():
+            waits += [number - frame for frame in made[0]]
+    assert max(waits[:8]) <= max(waits[8:])
+
+
+def test_warming_up_leaves_no_session_behind(engine: tuple[EngineLoop, list[Event]]):
+    loop, events = engine
+    loop.warm_up()
+    assert not loop.lanes
+    assert not events

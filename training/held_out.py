@@ -1,0 +1,200 @@
+"""`avacast train held-out`: the small evaluation set, people, voices and words that training never meets.
+
+Each clip is a portrait, a sound file and a JSON file beside them. Eight clips are drawn, so that what the mouth really
+did is known; two are spoken by another engine (flite), of which only the sound is known. True frames are not stored:
+what the measures read off them is, so that whoever judges a model needs no renderer.
+
+Pictures and words are a matter of the seeds alone. Sound is nearly so: espeak-ng carries some state from one utterance
+to the next, and some of its voices are a little different at every run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import soxr
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+
+from avacast.engine import measures
+from avacast.engine.config import POCKET, SAMPLE_RATE_HZ
+from avacast.engine.errors import Unavailable
+from avacast.engine.mouth import Box, mouth_opening
+from avacast.engine.voice import Phoneme, Voice
+from avacast.training.acting import neutral, perform
+from avacast.training.clips import VALIDATION_SEED, Clip
+from avacast.training.face_renderer import mouth_box
+from avacast.training.identity import sample_identity
+from avacast.training.sentences import sentence
+from avacast.training.speech import VALIDATION_VARIANTS, SpokenTrack, degrade
+
+FIRST_SEED = VALIDATION_SEED + 200
+"""Apart from the clips that training looks at while it runs."""
+OTHER_SEED = FIRST_SEED + 50
+NUM_FRAMES = 150
+FPS = POCKET.fps
+OTHER_VOICES = ("slt", "rms")
+"""Voices of flite, a man's and a woman's."""
+DRIFT_FRAMES = 25
+
+_LEAD_IN_S = 0.4
+
+
+@dataclass(frozen=True)
+class Said:
+    """A spoken track and who said what in it."""
+
+    voice: str
+    text: str
+    track: SpokenTrack
+
+
+def held_out(
+    output: Annotated[Path, typer.Option(help="Folder of the set; files of the same names are replaced.")] = Path(
+        "bench/held_out"
+    ),
+    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = POCKET.height,
+    num_clips: Annotated[int, typer.Option(min=1, max=len(VALIDATION_VARIANTS), help="Drawn clips.")] = len(
+        VALIDATION_VARIANTS
+    ),
+) -> None:
+    """Write the evaluation set that `avacast bench quality` judges a model by."""
+    output.mkdir(parents=True, exist_ok=True)
+    for index in range(num_clips):
+        write_drawn_clip(output / f"drawn_{index}", *drawn_clip(index), size)
+        typer.echo(f"drawn_{index}: voice {VALIDATION_VARIANTS[index]}")
+    if shutil.which("flite") is None:
+        typer.echo("flite is not installed, so the clips of another voice are left as they are (apt install flite)")
+        return
+    for index, voice in enumerate(OTHER_VOICES):
+        write_other_clip(output / f"other_{index}", index, size)
+        typer.echo(f"other_{index}: voice {voice} of flite")
+
+
+def drawn_clip(index: int) -> tuple[Clip, Said]:
+    """The drawn clip of that number, of every held-out voice one; every second one heard by an imperfect microphone."""
+    rng = np.random.default_rng(FIRST_SEED + index)
+    identity = sample_identity(rng)
+    said = _embedded_voice(rng, VALIDATION_VARIANTS[index], degraded=index % 2 == 1)
+    return Clip(identity, said.track, perform(rng, said.track, NUM_FRAMES, FPS), neutral(rng)), said
+
+
+def write_drawn_clip(path: Path, clip: Clip, said: Said, size: int) -> None:
+    """The files of a drawn clip: `path` with the endings .png, .flac and .json."""
+    portrait = clip.render_portrait(size).numpy()
+    _write(path, portrait, said, mouth_box(clip.identity, size), _truth(clip, portrait, size))
+
+
+def write_other_clip(path: Path, index: int, size: int) -> None:
+    """The same of a clip by another engine, without truth. Raises Unavailable when flite fails."""
+    rng = np.random.default_rng(OTHER_SEED + index)
+    identity = sample_identity(rng)
+    said = _flite(rng, OTHER_VOICES[index])
+    clip = Clip(identity, said.track, perform(rng, said.track, 1, FPS), neutral(rng))
+    _write(path, clip.render_portrait(size).numpy(), said, mouth_box(identity, size), None)
+
+
+def _write(path: Path, portrait: NDArray[np.uint8], said: Said, box: Box, truth: dict[str, Any] | None) -> None:
+    try:
+        import soundfile
+    except ImportError as error:
+        raise Unavailable("the sound files need soundfile; pip install soundfile") from error
+    description = {
+        "voice": said.voice,
+        "text": said.text,
+        "fps": FPS,
+        "mouth_box": box,
+        "phonemes": [[p.name, round(p.start_s, 3), round(p.end_s, 3)] for p in said.track.phonemes],
+        "truth": truth,
+    }
+    Image.fromarray(portrait).save(path.with_suffix(".png"), optimize=True)
+    soundfile.write(path.with_suffix(".flac"), said.track.samples, SAMPLE_RATE_HZ, subtype="PCM_16")
+    path.with_suffix(".json").write_text(json.dumps(description, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _truth(clip: Clip, portrait: NDArray[np.uint8], size: int) -> dict[str, Any]:
+    """What the renderer knows of the clip, and what the measures read off its frames."""
+    drawn = clip.render(size)
+    frames = drawn.frames.numpy()
+    still = measures.still_cells(frames, portrait)
+    face = _bounds(drawn.face_mask.numpy().max(axis=0) > 0.5)
+    return {
+        "opening": _rounded(drawn.opening.numpy()),
+        "width": _rounded(drawn.width.numpy()),
+        "mouth_reading": _rounded(mouth_opening(frames, mouth_box(clip.identity, size))),
+        "still_cells": ["".join(".#"[cell] for cell in row) for row in still.astype(int)],
+        "face_box": face,
+        "frame_difference": _rounded(measures.frame_difference(frames)),
+        "still_difference": float(measures.frame_difference(frames, still).mean()),
+        "gradient_energy": measures.gradient_energy(frames, face),
+        "colour_drift": measures.colour_drift(frames, DRIFT_FRAMES),
+    }
+
+
+def _bounds(cells: NDArray[np.bool_]) -> Box:
+    """Top, left, bottom, right in pixels of the cells that are set."""
+    rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    return tuple(int(edge) * measures.CELL for edge in (top, left, bottom, right))  # type: ignore[return-value]
+
+
+def _rounded(track: NDArray[np.float32]) -> list[float]:
+    return [round(float(value), 5) for value in track]
+
+
+def _embedded_voice(rng: np.random.Generator, variant: str, *, degraded: bool) -> Said:
+    voice = Voice("en-us", variant, int(rng.integers(130, 190)), int(rng.integers(30, 70)), int(rng.integers(30, 80)))
+    sentences: list[str] = []
+    pieces: list[tuple[NDArray[np.float32], tuple[Phoneme, ...]]] = []
+    duration_s = _LEAD_IN_S
+    while duration_s < NUM_FRAMES / FPS:
+        sentences.append(sentence(rng, validation=True))
+        speech = voice.speak(sentences[-1])
+        samples = soxr.resample(speech.samples, speech.sample_rate_hz, SAMPLE_RATE_HZ)
+        pieces.append((samples, speech.phonemes))
+        duration_s += speech.duration_s + 0.6
+    clean, phonemes = _joined(rng, pieces)
+    heard = degrade(rng, clean) if degraded else clean
+    return Said(f"espeak-ng en-us+{variant}", " ".join(sentences), SpokenTrack(heard, clean, phonemes))
+
+
+def _flite(rng: np.random.Generator, voice: str) -> Said:
+    """Two sentences by another engine. Raises Unavailable when it fails."""
+    import soundfile
+
+    sentences = [sentence(rng, validation=True) for _ in range(2)]
+    pieces: list[tuple[NDArray[np.float32], tuple[Phoneme, ...]]] = []
+    for text in sentences:
+        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+            command = [shutil.which("flite") or "flite", "-voice", voice, "-t", text, "-o", file.name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+            if done.returncode:
+                raise Unavailable(f"flite failed: {done.stderr.strip() or done.returncode}")
+            samples, rate_hz = soundfile.read(file.name, dtype="float32")
+        pieces.append((soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ), ()))
+    clean, _ = _joined(rng, pieces)
+    return Said(f"flite {voice}", " ".join(sentences), SpokenTrack(clean, clean, ()))
+
+
+def _joined(
+    rng: np.random.Generator, pieces: list[tuple[NDArray[np.float32], tuple[Phoneme, ...]]]
+) -> tuple[NDArray[np.float32], tuple[Phoneme, ...]]:
+    """The pieces with pauses before, between and after them, cut to the clip's length."""
+    clean = np.zeros(NUM_FRAMES * SAMPLE_RATE_HZ // FPS, np.float32)
+    phonemes: list[Phoneme] = []
+    start_s = _LEAD_IN_S
+    for samples, marks in pieces:
+        start = round(start_s * SAMPLE_RATE_HZ)
+        part = samples[: max(0, len(clean) - start)]
+        clean[start : start + len(part)] = part
+        phonemes += [Phoneme(mark.name, mark.start_s + start_s, mark.end_s + start_s) for mark in marks]
+        start_s += len(samples) / SAMPLE_RATE_HZ + float(rng.uniform(0.4, 0.8))
+    return clean, tuple(phonemes)

@@ -1,0 +1,103 @@
+"""`avacast train pocket`: the whole recipe of the embedded model, stage by stage, resumable at any point."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from avacast.engine.bundle import write_bundle
+from avacast.engine.config import POCKET, ModelConfig
+from avacast.engine.networks import Networks
+from avacast.engine.pipeline import default_dtype
+from avacast.training.autoencoder import AutoencoderRecipe, train_autoencoder
+from avacast.training.avatar import AvatarRecipe, train_avatar
+from avacast.training.checkpoint import averaged_weights
+from avacast.training.corpus import CachedClips, cache_clips, load_clips
+from avacast.training.speech_encoder import SpeechEncoderRecipe, train_speech_encoder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PocketRecipe:
+    """All three stages."""
+
+    speech_encoder: SpeechEncoderRecipe = field(default_factory=SpeechEncoderRecipe)
+    autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    avatar: AvatarRecipe = field(default_factory=AvatarRecipe)
+
+
+def pocket(
+    output: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, cache, previews, log.")] = Path(
+        "runs/pocket"
+    ),
+    bundle: Annotated[Path, typer.Option(help="Where the finished bundle is written.")] = Path("engine/pocket"),
+    seed: Annotated[int, typer.Option(help="Seed of weights, data and noise.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
+) -> None:
+    """Train the embedded pocket avatar from nothing: draw, speak, learn, and write the bundle.
+
+    Three stages: a speech encoder that hears mouths, an auto-encoder that draws them, a transformer that moves them.
+    Stop it at any time; the same command goes on where it stopped.
+    """
+    torch.set_num_threads(threads)
+    output.mkdir(parents=True, exist_ok=True)
+    handlers = [logging.FileHandler(output / "log.txt"), logging.StreamHandler()]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = PocketRecipe()
+    log.info("training on %s", device)
+    log.info("recipe %s", json.dumps(dataclasses.asdict(recipe)))
+    with logging_redirect_tqdm():
+        config, networks, clips = prepare(POCKET, recipe, output, seed, device)
+        avatar = train_avatar(networks, config, recipe.avatar, clips, output, seed, device)
+    publish(config, networks, averaged_weights(avatar), bundle)
+    log.info("the bundle is written to %s", bundle)
+
+
+def prepare(
+    config: ModelConfig, recipe: PocketRecipe, output: Path, seed: int, device: str = "cpu"
+) -> tuple[ModelConfig, Networks, CachedClips]:
+    """Stages 1 and 2 and the cached corpus. Returns the configuration with the latents' statistics filled in."""
+    size = config.height
+    speech = train_speech_encoder(config.audio, recipe.speech_encoder, output, seed, device)
+    autoencoder = train_autoencoder(config.vae, recipe.autoencoder, output, seed, size, device)
+    networks = Networks.build(config)
+    networks.speech_encoder.load_state_dict(averaged_weights(speech, "encoder."))
+    networks.vae.load_state_dict(averaged_weights(autoencoder))
+    networks = networks.for_inference(device, default_dtype(device))
+    avatar = recipe.avatar
+    paths = cache_clips(
+        networks, config, output / "cache", first_seed=seed, num_clips=avatar.num_clips, num_latents=avatar.num_latents
+    )
+    clips = load_clips(paths)
+    mean, std = clips.statistics()
+    config = dataclasses.replace(config, vae=dataclasses.replace(config.vae, latents_mean=mean, latents_std=std))
+    normalised = Networks.build(config)
+    normalised.speech_encoder.load_state_dict(networks.speech_encoder.state_dict())
+    normalised.vae.load_state_dict(averaged_weights(autoencoder))
+    return config, normalised.for_inference(device, default_dtype(device)), clips
+
+
+def publish(config: ModelConfig, networks: Networks, dit: dict[str, torch.Tensor], bundle: Path) -> None:
+    """Writes the bundle: weights in bfloat16, half the size."""
+    states = {
+        "dit": dit,
+        "vae": networks.vae.state_dict(),
+        "speech_encoder": networks.speech_encoder.state_dict(),
+    }
+    weights = {
+        name: {key: value.bfloat16() if value.is_floating_point() else value for key, value in state.items()}
+        for name, state in states.items()
+    }
+    write_bundle(bundle, config, weights)
