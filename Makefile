@@ -36,8 +36,14 @@ help:
 run: $(RUN_STAMP)
 	@exec $(BIN)/avacast serve --host $(HOST) --port $(PORT) $(ARGS)
 
+# The browser tests come by themselves: they watch a live stream, and a machine busy with other tests cannot keep it up.
 test: $(DEV_STAMP)
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/pytest -m 'not slow and not browser'
+	$(BIN)/pytest -m browser -n 0
+else
 	$(BIN)/pytest $(ARGS)
+endif
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from avacast.streaming.worker import Worker
 
+STARTED_POLL_S = 0.02
 MAX_SHUTDOWN_S = 3
 MAX_WEBSOCKET_BYTES = 65_536
 
@@ -103,9 +104,17 @@ async def serve_until_stopped(
     server: uvicorn.Server, worker: Worker, listening: socket.socket, announce: Callable[[], object]
 ) -> None:
     """Starts the worker, serves, ends the worker. Raises what loading the model raises."""
+    announcing = asyncio.create_task(_announce_when_started(server, announce))
     try:
         await worker.start()
-        announce()
         await server.serve(sockets=[listening])
     finally:
+        announcing.cancel()
         await worker.aclose()
+
+
+async def _announce_when_started(server: uvicorn.Server, announce: Callable[[], object]) -> None:
+    """Only a started server answers, and takes a signal as the wish to end in order."""
+    while not server.started:  # noqa: ASYNC110  # uvicorn tells of its start by this flag alone
+        await asyncio.sleep(STARTED_POLL_S)
+    announce()
