@@ -22,8 +22,8 @@ from avacast.engine.modulation import learned, modulate, vectors
 class AudioProjection(nn.Module):
     """wav2vec2's width to the transformer's, padding zeroed after the norm.
 
-    Where the configuration asks for it, each token also learns its place within its latent frame: a model trained from
-    little data tells the four video frames of a latent frame apart much sooner.
+    Where the configuration asks for it, each token also learns its place within its latent frame, which covers four
+    video frames; without it only the tokens' content tells which of them a sound belongs to.
     """
 
     def __init__(self, config: DiTConfig) -> None:
