@@ -27,7 +27,7 @@ help:
 	@echo 'make test     install the development tools too and run the tests'
 	@echo 'make check    formatting, lint and types (ruff, pyright)'
 	@echo 'make format   let ruff format and mend what it can'
-	@echo 'make pocket   train the embedded pocket model anew (about a working day on two CPU cores)'
+	@echo 'make pocket   train the embedded pocket model anew (hours on two CPU cores, stops and goes on)'
 	@echo 'make clean    remove .venv and what the tools left behind'
 	@echo
 	@echo 'PORT=9000 serves elsewhere; ARGS="..." is handed on, as in: make test ARGS="tests/engine -x"'
