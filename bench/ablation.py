@@ -19,9 +19,10 @@ from avacast.bench.held_out_clip import HELD_OUT, HeldOutClip, read_held_out
 from avacast.bench.model import BundleOption, JsonOption, RandomWeightsOption, ThreadsOption, open_model
 from avacast.bench.result import Result
 from avacast.engine import measures
-from avacast.engine.config import TEMPORAL_STRIDE, WindowConfig
+from avacast.engine.config import TEMPORAL_STRIDE
 from avacast.engine.errors import BadSetting
 from avacast.engine.mouth import mouth_opening
+from avacast.engine.profile import WindowConfig
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -143,7 +144,7 @@ def render(pipeline: Pipeline, spoken: Sequence[HeldOutClip], guidance: Guidance
     from avacast.engine.whole_video import WholeVideo
 
     samples = np.concatenate([clip.samples for clip in spoken])
-    video = WholeVideo(pipeline, spoken[0].portrait, samples, guidance)
+    video = WholeVideo(pipeline, spoken[0].portrait, samples, guidance, seed=spoken[0].seed)
     latents = video.noise()
     for step in range(video.num_steps):
         latents = video.denoise(latents, step)

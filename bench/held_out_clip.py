@@ -1,4 +1,4 @@
-"""A clip of the held-out set: a portrait, a voice, and for drawn clips what the mouth really did.
+"""A clip of the held-out set: a portrait, a voice, and for drawn clips what the head really did.
 
 Knows the files that `avacast train held-out` writes; knows nothing of how they were drawn or what is made of them.
 """
@@ -13,8 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from avacast.engine.colour_difference import Colours
 from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.errors import BadSetting
+from avacast.engine.face_reading import FaceBoxes, FaceReading
 from avacast.engine.measures import Frames, Mask, Track
 from avacast.engine.mouth import Box
 
@@ -26,31 +28,36 @@ HELD_OUT = Path(__file__).parent / "held_out"
 class Truth:
     """What was read off the true frames. F frames, h x w cells of 8 x 8 pixels."""
 
-    mouth_reading: Track
-    """`[F]`, what `mouth_opening` says of the true frames."""
+    reading: FaceReading
     still_cells: Mask
     """`[h, w]`: where nothing moves."""
     face_box: Box
-    frame_difference: Track
-    """`[F-1]`, in levels."""
     still_difference: float
-    """Mean frame difference in the still cells."""
+    """Mean frame difference in the still cells, in levels."""
     gradient_energy: float
     """Inside the face box."""
     colour_drift: float
     """Of the first to the last second, motion only."""
+    colours: Colours
+    """`[h, w, 3]`: the cells of the mean frame in L*a*b*."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
+        reading = {name: np.array(track, np.float32) for name, track in values["reading"].items()}
         return cls(
-            mouth_reading=np.array(values["mouth_reading"], np.float32),
+            reading=FaceReading(**reading),
             still_cells=np.array([[cell == "#" for cell in row] for row in values["still_cells"]]),
             face_box=_box(values["face_box"]),
-            frame_difference=np.array(values["frame_difference"], np.float32),
             still_difference=values["still_difference"],
             gradient_energy=values["gradient_energy"],
             colour_drift=values["colour_drift"],
+            colours=np.array(values["colours"], np.float64),
         )
+
+    @property
+    def mouth_reading(self) -> Track:
+        """`[F]`, what `mouth_opening` says of the true frames."""
+        return self.reading.opening
 
 
 @dataclass(frozen=True)
@@ -69,33 +76,52 @@ class HeldOutClip:
     name: str
     voice: str
     fps: int
+    seed: int
+    """Of the head's motion in the true frames: a session with it moves alike."""
     portrait: Frames
     """uint8 `[H, W, 3]`"""
     samples: NDArray[np.float32]
     """`[N]`, 16 kHz"""
-    mouth_box: Box
+    boxes: FaceBoxes
+    eyes_closed: float
+    """What `eye_opening` says of the portrait with its eyes shut."""
     phonemes: tuple[Spoken, ...]
     """Empty where the voice does not tell."""
     truth: Truth | None
 
     @classmethod
     def read(cls, description: Path) -> Self:
-        """Reads a clip by its JSON file."""
+        """Reads a clip by its JSON file. Raises BadSetting where that lacks what is read today."""
+        values = json.loads(description.read_text(encoding="utf-8"))
+        try:
+            return cls._of(values, description)
+        except (KeyError, TypeError) as error:
+            raise BadSetting(
+                f"{description} is of another set; write it again with `avacast train held-out`"
+            ) from error
+
+    @classmethod
+    def _of(cls, values: dict[str, Any], description: Path) -> Self:
         from avacast.engine.portrait import load_portrait
         from avacast.streaming.audio_file import AudioFile
 
-        values = json.loads(description.read_text(encoding="utf-8"))
         blocks = AudioFile.open(description.with_suffix(".flac")).blocks()
         return cls(
             name=description.stem,
             voice=values["voice"],
             fps=values["fps"],
+            seed=values.get("seed", 0),
             portrait=load_portrait(description.with_suffix(".png")),
             samples=np.concatenate([block.engine for block in blocks]),
-            mouth_box=_box(values["mouth_box"]),
+            boxes=FaceBoxes(**{name: _box(box) for name, box in values["boxes"].items()}),
+            eyes_closed=values["eyes_closed"],
             phonemes=tuple(Spoken(name.strip("_: "), start, end) for name, start, end in values["phonemes"]),
             truth=Truth.of(values["truth"]) if values["truth"] else None,
         )
+
+    @property
+    def mouth_box(self) -> Box:
+        return self.boxes.mouth
 
     @property
     def num_frames(self) -> int:

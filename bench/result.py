@@ -15,7 +15,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -57,7 +57,7 @@ class Result:
             num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             load=round(os.getloadavg()[0], 2),
             system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-            versions={package: version(package) for package in _VERSIONS},
+            versions={package: _version(package) for package in _VERSIONS},
         )
 
     def to_json(self) -> str:
@@ -76,6 +76,13 @@ class Result:
         finally:
             with contextlib.suppress(OSError):
                 part.unlink()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _commit() -> str:

@@ -9,6 +9,7 @@ Shapes: B batch, N patch tokens, F latent frames, A audio tokens of one latent f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,13 @@ from avacast.engine.rope import Rotation, rotate
 MASKED = -1e4
 """Added to the score of a padded token: far enough for a weight of exactly zero, finite in every precision, so that a
 latent frame without any token gives numbers instead of NaN."""
+
+
+class KeysValues(NamedTuple):
+    """What one block reads of a condition, each [B, M, D]."""
+
+    key: Tensor
+    value: Tensor
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Context:
     """[B, text_len, D], or None where the model has no text."""
     image: Tensor | None = None
     """[B, 257, D], or None where the model has no image."""
+    still: tuple[KeysValues, ...] = ()
+    """Text and image as the block at hand has read them before (`CrossAttention.read`), in place of both."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int, bias: Tensor | None = None) -> Tensor:
@@ -109,13 +119,18 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         query = self.norm_q(self.q(x))
         heard = self._hear(query, context)
-        if context.text is not None:
-            key, value = self.norm_k(self.k(context.text)), self.v(context.text)
-            heard = heard + attend(query, key, value, self.num_heads)
-        if context.image is not None:
-            key, value = self.norm_k_img(self.k_img(context.image)), self.v_img(context.image)
+        for key, value in context.still or self.read(context.text, context.image):
             heard = heard + attend(query, key, value, self.num_heads)
         return self.o(heard)
+
+    def read(self, text: Tensor | None, image: Tensor | None) -> tuple[KeysValues, ...]:
+        """Keys and values of the conditions that stay the same for a whole stream, embedded as in `Context`."""
+        still: list[KeysValues] = []
+        if text is not None:
+            still.append(KeysValues(self.norm_k(self.k(text)), self.v(text)))
+        if image is not None:
+            still.append(KeysValues(self.norm_k_img(self.k_img(image)), self.v_img(image)))
+        return tuple(still)
 
     def _hear(self, query: Tensor, context: Context) -> Tensor:
         """Audio attention of [B, N, D] queries, each latent frame by itself."""

@@ -12,12 +12,14 @@ from abc import ABC, abstractmethod
 from copy import copy
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from avacast.engine.audio_split import TOKENS_PER_LATENT_FRAME, stream_split, window_split
 from avacast.engine.config import SAMPLE_RATE_HZ, TEMPORAL_STRIDE, AudioConfig, ModelConfig
+from avacast.engine.profile import WindowConfig
 from avacast.engine.sample_tail import Samples, SampleTail
 from avacast.engine.windows import frames_of_latents, latents_for_frames
 
@@ -28,6 +30,16 @@ TOKEN_REACH = 400
 """Samples that one token of the convolutional front end is made of: token i sees [320 i, 320 i + 400)."""
 
 TOKEN_RATE_HZ = SAMPLE_RATE_HZ // TOKEN_STRIDE
+
+SILENCE_PEAK = 5e-4
+"""Largest magnitude that counts as silence: -66 dBFS, 16 steps of a 16-bit sample.
+
+So quiet, white noise, hum, a constant and speech move the pocket encoder's tokens by up to 5 % of their norm from those
+of digital silence; the end of a run alone moves them by 6 %, speech at -52 dBFS by 40 %, at full level by 130 %.
+"""
+
+_STEADY_SILENCE_S = 4.0
+"""Silence whose middle token stands for all: the pocket encoder's is within 0.4 % of that of any longer silence."""
 
 SAMPLES_PER_FRAME = TOKENS_PER_LATENT_FRAME * TOKEN_STRIDE // TEMPORAL_STRIDE
 """Samples of one video frame in alignment `stream`, which is made for 25 frames a second."""
@@ -43,6 +55,26 @@ class SpeechEncoder(nn.Module):
         self.wav2vec2 = Wav2Vec2Model(Wav2Vec2Config(**settings))
         self.normalize = config.normalize
         self.dim: int = self.wav2vec2.config.hidden_size
+        self._silence: Tensor | None
+        self.register_buffer("_silence", None, persistent=False)
+
+    @property
+    def silence(self) -> Tensor:
+        """The token `[D]` of silence that has lasted and goes on, float32; computed when first asked for."""
+        if self._silence is None:
+            # A session asks in inference mode, but what is shared must be usable under autograd too.
+            with torch.inference_mode(False):
+                tokens = encode(self, np.zeros(round(_STEADY_SILENCE_S * SAMPLE_RATE_HZ), np.float32))
+            self._silence = tokens[len(tokens) // 2].clone()
+        return self._silence
+
+    def train(self, mode: bool = True) -> Self:
+        self._silence = None  # other weights, another silence
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._silence = None
+        super()._load_from_state_dict(*args, **kwargs)
 
     def forward(self, waveform: Tensor) -> Tensor:
         if self.normalize:
@@ -79,6 +111,13 @@ class Features(ABC):
         """Ends the sound; beyond it there is digital silence."""
         self._flushed = True
 
+    def realign(self, first: int, hop: int) -> None:  # noqa: B027  # some alignments have no runs
+        """From now on runs of the encoder end at the latent frames `first`, `first + hop`, ...
+
+        The next run goes from the end of what was encoded to the first of these beyond it. Tokens that were computed
+        stay; latent frames that were ready but not taken are counted anew.
+        """
+
     @abstractmethod
     def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Tokens `[F, A, D]` and mask bool `[F, A]` of latent frames [start, stop); `start` never goes back."""
@@ -94,37 +133,48 @@ class Features(ABC):
         return twin
 
 
-def open_features(encoder: SpeechEncoder, config: ModelConfig) -> Features:
-    """The features of one new session, in the alignment that the model was trained with."""
+def open_features(encoder: SpeechEncoder, config: ModelConfig, window: WindowConfig) -> Features:
+    """The features of one new session with such windows, in the alignment that the model was trained with."""
     if config.audio.alignment == "window":
         return WindowFeatures(encoder, config.audio.margin, config.samples_per_frame)
     assert config.samples_per_frame == SAMPLES_PER_FRAME, f"alignment 'stream' needs 25 fps, not {config.fps}"
-    hop = config.window.hop
     # Runs end where windows end, so that no window waits for sound that it does not need.
-    return FeatureStream(encoder, config.audio, hop=hop, first=config.window.window % hop or hop)
+    return FeatureStream(encoder, config.audio, hop=window.hop, first=window.window % window.hop or window.hop)
+
+
+def features_reach(config: ModelConfig) -> int:
+    """Samples beyond a window's last video frame that must be heard before the window's features are ready."""
+    if config.audio.alignment == "window":
+        return (TEMPORAL_STRIDE - 1) * config.samples_per_frame
+    num_tokens = config.audio.margin + config.audio.right_context_tokens
+    return TOKEN_STRIDE * num_tokens + TOKEN_REACH - TOKEN_STRIDE
 
 
 class FeatureStream(Features):
     """Alignment `stream`: each latent frame hears the tokens of its own time, each token computed exactly once.
 
     The encoder runs once for every `hop` latent frames (the first run covers `first`). A run sees `left_context_s` of
-    sound before its new tokens, as far as there is any, and `right_context_tokens` after them. Both depend on the
-    position alone, so pushing in any pieces gives identical features. Before the start of the stream there is no sound
-    and there are no tokens: the mask is False there.
+    sound before its new tokens, as far as there is any, and `right_context_tokens` after them. A run that would hear
+    nothing but silence is left out: its tokens are all `SpeechEncoder.silence`. All this depends on the position and
+    the sound alone, so pushing in any pieces gives identical features. Before the start of the stream there is no
+    sound and there are no tokens: the mask is False there.
     """
 
     def __init__(self, encoder: SpeechEncoder, config: AudioConfig, *, hop: int, first: int | None = None) -> None:
         super().__init__(encoder, config.margin, SAMPLES_PER_FRAME)
-        assert hop > 0, hop
         self._left_context = round(config.left_context_s * TOKEN_RATE_HZ)
         self._right_context = config.right_context_tokens
-        self._hop = hop
-        self._first = hop if first is None else first
         self._tokens = torch.zeros(0, encoder.dim)
         self._first_token = 0
         """Absolute position of the oldest token kept."""
         self._num_encoded = 0
         """Latent frames whose tokens have been computed."""
+        self.realign(hop if first is None else first, hop)
+
+    def realign(self, first: int, hop: int) -> None:
+        assert min(first, hop) > 0, (first, hop)
+        self._hop = hop
+        self._next_stop = first + hop * max(0, (self._num_encoded - first) // hop + 1)
 
     def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         assert self._flushed or stop <= self.num_latents_ready, f"{stop} latents of {self.num_latents_ready} ready"
@@ -142,22 +192,26 @@ class FeatureStream(Features):
     def _num_latents_heard(self) -> int:
         num_tokens = (self.samples.num_samples - TOKEN_REACH) // TOKEN_STRIDE + 1 - self._right_context
         num_latents = (num_tokens - self._token_stop(0)) // TOKENS_PER_LATENT_FRAME
-        return num_latents - (num_latents - self._first) % self._hop if num_latents >= self._first else 0
+        if num_latents < self._next_stop:
+            return self._num_encoded
+        return num_latents - (num_latents - self._next_stop) % self._hop
 
     def _token_stop(self, latent_stop: int) -> int:
         """One past the last token that the latent frames before `latent_stop` hear."""
         return TOKENS_PER_LATENT_FRAME * latent_stop - 6 + self._margin
 
     def _encode_run(self) -> None:
-        latent_stop = self._num_encoded + self._hop if self._num_encoded else self._first
         start = self._token_stop(self._num_encoded) if self._num_encoded else 0
-        stop = self._token_stop(latent_stop)
+        stop = self._token_stop(self._next_stop)
         context = max(0, start - self._left_context)
         num_samples = TOKEN_STRIDE * (stop - context + self._right_context - 1) + TOKEN_REACH
         samples = self.samples.read(TOKEN_STRIDE * context, TOKEN_STRIDE * context + num_samples)
-        tokens = encode(self._encoder, samples)[start - context : stop - context]
+        if is_silent(samples):
+            tokens = self._encoder.silence.expand(stop - start, -1)
+        else:
+            tokens = encode(self._encoder, samples)[start - context : stop - context]
         self._tokens = torch.cat([self._tokens.to(tokens), tokens])
-        self._num_encoded = latent_stop
+        self._num_encoded, self._next_stop = self._next_stop, self._next_stop + self._hop
         self.samples.forget(TOKEN_STRIDE * max(0, stop - self._left_context))
 
 
@@ -182,6 +236,11 @@ class WindowFeatures(Features):
 
     def _num_latents_heard(self) -> int:
         return self.samples.num_samples // (TEMPORAL_STRIDE * self._samples_per_frame)
+
+
+def is_silent(samples: Samples) -> bool:
+    """Whether `samples` `[N]` hold nothing above `SILENCE_PEAK`."""
+    return bool(max(samples.max(initial=0), -samples.min(initial=0)) <= SILENCE_PEAK)
 
 
 def encode(encoder: SpeechEncoder, samples: Samples) -> Tensor:

@@ -6,11 +6,12 @@ nothing of tensors, files or devices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 from avacast.engine.errors import BadSetting
 from avacast.engine.frozen_config import FrozenConfig
+from avacast.engine.profile import Profile, ProfileName, Profiles, SamplerConfig, WindowConfig
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of all audio inside the engine (wav2vec2's)."""
@@ -43,6 +44,8 @@ class DiTConfig(FrozenConfig):
     audio_num_layers: int = 2
     audio_positions: int = 0
     """Learned places for this many audio tokens of a latent frame; 0 has none, as released."""
+    motion_dim: int = 0
+    """Values of head motion that each latent frame is conditioned on (see `motion`); 0 has none, as released."""
     eps: float = 1e-6
     mask_audio_padding: bool = True
     """Masked: as the model was trained. Unmasked: as the released code runs where flash-attention is missing."""
@@ -130,47 +133,6 @@ class AudioConfig(FrozenConfig):
 
 
 @dataclass(frozen=True)
-class SamplerConfig(FrozenConfig):
-    """Flow-matching Euler schedule (diffusers' `FlowMatchEulerDiscreteScheduler`)."""
-
-    num_steps: int = 40
-    shift: float = 5.0
-    spacing: Literal["released", "even"] = "released"
-    """`released`: the last of the steps starts from almost no noise. `even`: equal steps, for few of them."""
-
-
-@dataclass(frozen=True)
-class WindowConfig(FrozenConfig):
-    """Overlapping windows of latent frames and how neighbours are fused."""
-
-    window: int = 21
-    overlap: int = 5
-    weights: Literal["log", "uniform", "fixed"] = "log"
-    ramp: Literal["closed", "open"] = "closed"
-    """`closed`: weights from 0 to 1, as released. `open`: (j+1)/(O+1), which still blends at overlap 1, 2."""
-    fuse_first_step: bool = False
-    """The released loop leaves the first step unfused."""
-    settle: int | None = None
-    """Trailing latent frames of a window held back until the next window has fused them; None holds all `overlap`."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.overlap < self.window:
-            raise BadSetting(f"overlap {self.overlap} must be at least 0 and below the window, {self.window}")
-        if self.settle is not None and not 0 <= self.settle <= self.overlap:
-            raise BadSetting(f"settle {self.settle} must lie between 0 and the overlap, {self.overlap}")
-
-    @property
-    def hop(self) -> int:
-        """New latent frames of each window."""
-        return self.window - self.overlap
-
-    @property
-    def held_back(self) -> int:
-        """Latent frames at a window's end that do not leave with it."""
-        return self.overlap if self.settle is None else self.settle
-
-
-@dataclass(frozen=True)
 class ModelConfig(FrozenConfig):
     """One whole avatar model."""
 
@@ -180,12 +142,17 @@ class ModelConfig(FrozenConfig):
     audio: AudioConfig = field(default_factory=AudioConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
+    """Windows in which the model was trained, and which profiles have that name no others."""
+    profiles: Profiles = field(default_factory=Profiles)
     clip: ClipConfig | None = None
     """The tower that makes the image tokens of a model with `dit.clip_dim`."""
     prompts: PromptsConfig | None = None
     """The default prompts of a model with `dit.text_dim`."""
     live_vae: VAEConfig | None = None
     """A lighter auto-encoder of the same latents that live sessions decode with; None decodes with `vae`."""
+    familiar_psnr_db: float | None = None
+    """A picture that the auto-encoder gives back worse than this is unlike those that the model was made for; None for
+    a model that was made for all."""
     fps: int = 25
     height: int = 512
     width: int = 512
@@ -193,6 +160,23 @@ class ModelConfig(FrozenConfig):
     def __post_init__(self) -> None:
         if bool(self.dit.clip_dim) != (self.clip is not None) or bool(self.dit.text_dim) != (self.prompts is not None):
             raise BadSetting(f"model {self.name}: `clip` goes with dit.clip_dim and `prompts` with dit.text_dim")
+
+    def profile(self, name: ProfileName) -> Profile:
+        """The model's profile of that name. Raises BadSetting for a name that is none."""
+        most = self.sampler.num_steps - 1
+        match name:
+            case "mic":
+                return self.profiles.mic or Profile(self.window)
+            case "tts":
+                return self.profiles.tts or Profile(self.window, most, "take")
+            case "offline":
+                return self.profiles.offline or Profile(replace(self.window, settle=None), most)
+        raise BadSetting(f"there is no profile {name!r}; there are {', '.join(get_args(ProfileName))}")
+
+    @property
+    def longest_window(self) -> int:
+        """Latent frames of the longest window that any profile has."""
+        return max(self.window.window, *(self.profile(name).window.window for name in get_args(ProfileName)))
 
     @property
     def samples_per_frame(self) -> int:
@@ -206,7 +190,22 @@ class ModelConfig(FrozenConfig):
 
 
 STABLEAVATAR_1_3B = ModelConfig(
-    name="stableavatar-1.3b", vae=VAEConfig(kind="wan"), clip=ClipConfig(), prompts=PromptsConfig()
+    name="stableavatar-1.3b",
+    vae=VAEConfig(kind="wan"),
+    profiles=Profiles(
+        mic=Profile(
+            WindowConfig(window=5, overlap=4, ramp="open", fuse_first_step=True, settle=0),
+            sampler=SamplerConfig(num_steps=4, spacing="even"),
+        ),
+        tts=Profile(
+            WindowConfig(window=9, overlap=3, ramp="open", fuse_first_step=True, settle=0),
+            lookahead=3,
+            patience="take",
+            sampler=SamplerConfig(num_steps=4, spacing="even"),
+        ),
+    ),
+    clip=ClipConfig(),
+    prompts=PromptsConfig(),
 )
 """The released model: Wan2.1-Fun 1.3B with StableAvatar's adapter (arXiv 2508.08248)."""
 
@@ -226,6 +225,7 @@ POCKET = ModelConfig(
         audio_num_heads=4,
         audio_num_layers=1,
         audio_positions=16,
+        motion_dim=32,
         reference_on="all",
         prediction="residual",
     ),
@@ -251,9 +251,12 @@ POCKET = ModelConfig(
         normalize=False,
         alignment="stream",
         left_context_s=2.0,
+        right_context_tokens=3,
     ),
     sampler=SamplerConfig(num_steps=2, shift=3.0, spacing="even"),
     window=WindowConfig(window=6, overlap=4, ramp="open", fuse_first_step=True, settle=0),
+    profiles=Profiles(mic=Profile(WindowConfig(window=4, overlap=3, ramp="open", fuse_first_step=True, settle=0))),
+    familiar_psnr_db=29.0,
     height=256,
     width=256,
 )

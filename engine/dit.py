@@ -137,6 +137,8 @@ class DiT(nn.Module):
         self.time_embedding = timestep_embedding(config.freq_dim, dim)
         self.time_projection = timestep_projection(dim)
         self.vocal_projector = AudioAdapter(config)
+        if config.motion_dim:
+            self.motion_embedding = feed_forward(config.motion_dim, dim, dim)
         self.rope = RotaryEmbedding(config.head_dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.head = Head(config)
@@ -151,17 +153,18 @@ class DiT(nn.Module):
         audio_mask: Tensor,
         text: Tensor | None = None,
         image: Tensor | None = None,
+        motion: Tensor | None = None,
     ) -> Tensor:
         """One pass of the network.
 
         `latents` [B, C, F, H, W], noisy; `timestep` [B], sigma * 1000; `reference` [B, 4+C, F, H, W], the mask and then
         the reference latents; `audio` [B, F, A, audio_in_dim], wav2vec2 tokens cut per latent frame; `audio_mask`
         [B, F, A] bool, True where a token is real; `text` [B, text_len, text_dim], zero-padded, and `image`
-        [B, 257, clip_dim], exactly where the configuration has them. Returns the raw output [B, C, F, H, W], whose
-        meaning `config.prediction` gives.
+        [B, 257, clip_dim], exactly where the configuration has them, likewise `motion` [B, F, motion_dim]. Returns the
+        raw output [B, C, F, H, W], whose meaning `config.prediction` gives.
         """
         window = self._embed(latents, timestep, reference)
-        return self._denoise(window, self._adapt(window, audio, audio_mask), audio_mask, text, image)
+        return self._denoise(window, self._adapt(window, audio, audio_mask), audio_mask, text, image, motion)
 
     def adapt_audio(
         self, latents: Tensor, timestep: Tensor, reference: Tensor, audio: Tensor, audio_mask: Tensor
@@ -178,9 +181,10 @@ class DiT(nn.Module):
         audio_mask: Tensor,
         text: Tensor | None = None,
         image: Tensor | None = None,
+        motion: Tensor | None = None,
     ) -> Tensor:
         """The transformer alone, on an adapted `audio_context` [B, F, A, D]; zeros stand for no audio."""
-        return self._denoise(self._embed(latents, timestep, reference), audio_context, audio_mask, text, image)
+        return self._denoise(self._embed(latents, timestep, reference), audio_context, audio_mask, text, image, motion)
 
     def _embed(self, latents: Tensor, timestep: Tensor, reference: Tensor) -> _Window:
         t, h, w = self.config.patch_size
@@ -198,14 +202,28 @@ class DiT(nn.Module):
         return self.vocal_projector(audio, audio_mask, window.patches, window.embedding, window.steering)
 
     def _denoise(
-        self, window: _Window, audio_context: Tensor, audio_mask: Tensor, text: Tensor | None, image: Tensor | None
+        self,
+        window: _Window,
+        audio_context: Tensor,
+        audio_mask: Tensor,
+        text: Tensor | None,
+        image: Tensor | None,
+        motion: Tensor | None,
     ) -> Tensor:
         context = self._context(audio_context, audio_mask, text, image)
         rotation = self.rope(*window.grid)
-        x = window.patches
+        x = self._moved(window, motion)
         for block in self.blocks:
             x = block(x, window.steering, rotation, context)
         return self.head(x, window.embedding, window.grid)
+
+    def _moved(self, window: _Window, motion: Tensor | None) -> Tensor:
+        """The patches [B, N, D], each told how the head moves in its latent frame."""
+        assert (motion is not None) == bool(self.config.motion_dim), "motion goes exactly to a model that takes it"
+        if motion is None:
+            return window.patches
+        per_frame = window.patches.unflatten(1, (window.grid[0], -1))
+        return (per_frame + self.motion_embedding(motion).unsqueeze(2)).flatten(1, 2)
 
     def _context(self, audio_context: Tensor, audio_mask: Tensor, text: Tensor | None, image: Tensor | None) -> Context:
         config = self.config
@@ -227,3 +245,5 @@ class DiT(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
         nn.init.zeros_(self.head.head.weight)
+        if self.config.motion_dim:
+            nn.init.zeros_(self.motion_embedding[-1].weight)

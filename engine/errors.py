@@ -7,6 +7,7 @@ line prints it without a traceback. A broken contract inside the code is an asse
     ├── BadPortrait      the picture cannot be used
     ├── BadAudio         the sound cannot be used
     ├── BadText          the text cannot be spoken
+    ├── BadVideo         the video cannot be learnt from
     ├── BadBundle        the model on disk is missing, damaged or foreign
     ├── BadSetting       a setting or an argument is out of range
     ├── SessionClosed    a session was used after its end
@@ -39,6 +40,11 @@ class BadAudio(AvacastError):
 class BadText(AvacastError):
     exit_code = 3
     code = "bad_text"
+
+
+class BadVideo(AvacastError):
+    exit_code = 3
+    code = "bad_video"
 
 
 class BadBundle(AvacastError):

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avacast.engine.config import SamplerConfig
 from avacast.engine.errors import BadSetting
+from avacast.engine.profile import SamplerConfig
 
 NUM_TRAIN_TIMESTEPS = 1000
 """A timestep is sigma times this."""
@@ -31,6 +31,15 @@ class Schedule:
     """[S+1] float32, falling from 1; the last is 0."""
     timesteps: Tensor
     """[S] float32, what the network is told at each step."""
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.timesteps)
+
+    def nearest(self, other: Schedule) -> tuple[int, ...]:
+        """For every step of `other`, the step of this schedule that leaves the most similar noise level."""
+        distance = (other.sigmas[1:, None] - self.sigmas[None, 1:]).abs()
+        return tuple(distance.argmin(dim=1).tolist())
 
     @classmethod
     def of(cls, config: SamplerConfig) -> Self:

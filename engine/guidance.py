@@ -10,7 +10,8 @@ ignores its conditions gives the plain pass at every scale.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, Self
 
 import torch
@@ -42,8 +43,18 @@ class Conditioning:
     image: Tensor | None = None
     negative_text: Tensor | None = None
     """[B, text_len, text_dim]; needed by `Guidance.cfg` where the model reads text."""
+    motion: Tensor | None = None
     silence: Tensor | None = None
     """[B, F, A, audio_in_dim], wav2vec2 tokens of silence; needed by `Guidance.audio_native` with alpha."""
+
+    @classmethod
+    def batch(cls, several: Sequence[Self]) -> Self:
+        """The conditions of several windows of equal length as those of one batch."""
+        values: dict[str, Tensor | None] = {}
+        for name in (field.name for field in fields(cls)):
+            tensors = [getattr(one, name) for one in several]
+            values[name] = None if tensors[0] is None else torch.cat(tensors)
+        return cls(**values)  # type: ignore[arg-type]  # only fields that may be None are
 
 
 @dataclass(frozen=True)
@@ -132,6 +143,7 @@ def guided_pass(dit: DiT, guidance: Guidance, latents: Tensor, timestep: Tensor,
         _repeat(conditioning.audio_mask, len(branches)),
         None if conditioning.text is None else torch.cat([_text(conditioning, branch) for branch in branches]),
         None if conditioning.image is None else _repeat(conditioning.image, len(branches)),
+        None if conditioning.motion is None else _repeat(conditioning.motion, len(branches)),
     )
     return guidance.combine(outputs)
 

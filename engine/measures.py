@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avacast.engine.colour_difference import ciede2000, lab
+from avacast.engine.colour_difference import Colours, ciede2000, lab
 from avacast.engine.mouth import Box
 
 Track = NDArray[np.float32]
@@ -26,11 +26,14 @@ Mask = NDArray[np.bool_]
 
 CELL = 8
 MAX_LAG_FRAMES = 5
+MAX_SHIFT = 1 / 25
+"""Of the frame's width: what a head moves to one side at most."""
 CLOSED = 0.2
 """A mouth counts as closed up to this share of the way from rest to wide open."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _SPEECH_RANGE_DB = 40.0
+_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,18 @@ def speech_envelope(samples: NDArray[np.float32], samples_per_frame: int, num_fr
     return np.clip(1 + (level_db - level_db.max()) / _SPEECH_RANGE_DB, 0, 1).astype(np.float32)
 
 
+def jitter(track: Track, where: Mask) -> float:
+    """Mean change of `track` from one frame to the next, both of them `where` (bool `[F]`); NaN when there are none."""
+    steps = np.abs(np.diff(track))[where[1:] & where[:-1]]
+    return float(steps.mean()) if len(steps) else float("nan")
+
+
+def num_blinks(openness: Track, limit: float) -> int:
+    """How often the eyes close: runs of frames below `limit`, but not one that the track begins with."""
+    shut = openness < limit
+    return int(np.count_nonzero(shut[1:] & ~shut[:-1]))
+
+
 def pauses(silent: Mask, min_frames: int, margin_frames: int) -> Mask:
     """Frames inside silences of at least `min_frames`, less `margin_frames` at either end for the lips to get there."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], silent, [False]])))
@@ -100,6 +115,26 @@ def pauses(silent: Mask, min_frames: int, margin_frames: int) -> Mask:
 def luma(frames: Frames) -> NDArray[np.float32]:
     """Brightness 0..255, `[..., H, W]` of RGB `[..., H, W, 3]`."""
     return frames.astype(np.float32) @ _LUMA
+
+
+def sideways(frames: Frames, reference: Frames, box: Box) -> Track:
+    """How far to the right of where `reference` `[H, W, 3]` shows it the content of `box` is, in pixels `[F]`.
+
+    The whole-pixel shift of least squared difference, and between pixels the lowest point of the parabola through its
+    neighbours. Rows are averaged in groups, so that a nod matters little. The box keeps a distance from the edges.
+    """
+    top, left, bottom, right = box
+    reach = round(MAX_SHIFT * frames.shape[2])
+    assert reach <= left < right <= frames.shape[2] - reach, (box, frames.shape)
+    bottom -= (bottom - top) % _ROWS
+    rows = luma(frames[:, top:bottom]).reshape(len(frames), -1, _ROWS, frames.shape[2]).mean(axis=2)
+    still = luma(reference[top:bottom, left:right]).reshape(-1, _ROWS, right - left).mean(axis=1)
+    shifts = range(-reach, reach + 1)
+    errors = np.stack([((rows[..., left + by : right + by] - still) ** 2).mean(axis=(1, 2)) for by in shifts], axis=1)
+    best = np.clip(errors.argmin(axis=1), 1, 2 * reach - 1)
+    before, here, after = (errors[np.arange(len(frames)), best + step] for step in (-1, 0, 1))
+    curvature = np.maximum(before - 2 * here + after, 1e-6)
+    return (best - reach + np.clip(0.5 * (before - after) / curvature, -1, 1)).astype(np.float32)
 
 
 def still_cells(frames: Frames, reference: Frames, max_levels: int = 6) -> Mask:
@@ -153,17 +188,21 @@ def colour_drift(frames: Frames, num_frames: int) -> float:
 
     Motion adds to it, so over a short clip it is read beside the true frames' own.
     """
-    first, last = (lab(_cell_colours(part.mean(axis=0))) for part in (frames[:num_frames], frames[-num_frames:]))
-    return float(ciede2000(first, last).mean())
+    return float(ciede2000(mean_colours(frames[:num_frames]), mean_colours(frames[-num_frames:])).mean())
+
+
+def mean_colours(frames: Frames) -> Colours:
+    """Colour in L*a*b* of each cell of the mean frame, `[h, w, 3]`."""
+    height, width, _ = frames.shape[1:]
+    return lab(frames.mean(axis=0).reshape(height // CELL, CELL, width // CELL, CELL, 3).mean(axis=(1, 3)))
+
+
+def colour_error(colours: Colours, true: Colours) -> float:
+    """CIEDE2000 of two sets of cells in L*a*b* `[h, w, 3]` that nine cells in ten stay below."""
+    return float(np.percentile(ciede2000(colours, true), 90))
 
 
 def _cells(image: NDArray[Any]) -> NDArray[Any]:
     """`[..., H, W]` cut into cells `[..., h, w, 8, 8]`."""
     *rest, height, width = image.shape
     return image.reshape(*rest, height // CELL, CELL, width // CELL, CELL).swapaxes(-3, -2)
-
-
-def _cell_colours(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean colour of each cell `[h, w, 3]` of an image `[H, W, 3]`."""
-    height, width, _ = image.shape
-    return image.reshape(height // CELL, CELL, width // CELL, CELL, 3).mean(axis=(1, 3))

@@ -6,7 +6,7 @@ and no files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
@@ -18,6 +18,8 @@ from avacast.engine.config import DiTConfig, ModelConfig, VAEConfig
 from avacast.engine.dit import DiT
 from avacast.engine.flow_matching import velocity_from_sample
 from avacast.engine.guidance import Conditioning, Guidance, guided_pass
+from avacast.engine.plan import Plans
+from avacast.engine.precision import Precision
 from avacast.engine.reference import NUM_MASK_CHANNELS
 from avacast.engine.text_states import TextStates
 from avacast.engine.tiny_vae import StreamState, TinyVAE
@@ -41,6 +43,8 @@ class Networks:
     """The prompts, where the transformer reads them."""
     live_vae: VAE | None = None
     """Decodes in place of `vae`."""
+    plans: Plans = field(default_factory=Plans)
+    """Exported networks that run in place of `dit` and the decoder; guidance goes on with `dit`."""
 
     @classmethod
     def build(cls, config: ModelConfig) -> Networks:
@@ -54,13 +58,15 @@ class Networks:
             build_vae(config.live_vae) if config.live_vae else None,
         )
 
-    def for_inference(self, device: torch.device | str, dtype: torch.dtype) -> Networks:
-        """These networks in eval mode on `device`. The speech encoder stays in float32: its features are cached so."""
-        for network in (self.dit, self.vae, self.clip, self.live_vae):
+    def for_inference(self, device: torch.device | str, precision: torch.dtype | Precision) -> Networks:
+        """These networks in eval mode on `device`; a number type alone is that of them all (see `Precision`)."""
+        precision = Precision.of(precision)
+        networks = ((self.dit, precision.dit), (self.clip, precision.dit))
+        for network, dtype in (*networks, (self.vae, precision.vae), (self.live_vae, precision.vae)):
             if network is not None:
                 network.to(device, dtype).eval().requires_grad_(False)
         self.speech_encoder.to(device).eval().requires_grad_(False)
-        return self if self.text is None else replace(self, text=self.text.to(device, dtype))
+        return self if self.text is None else replace(self, text=self.text.to(device, precision.dit))
 
     @property
     def device(self) -> torch.device:
@@ -68,8 +74,12 @@ class Networks:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the transformer and the auto-encoder."""
+        """Number type of the transformer and of its conditions."""
         return self.dit.head.head.weight.dtype
+
+    @property
+    def precision(self) -> Precision:
+        return Precision(self.dtype, next(self.vae.parameters()).dtype)
 
     def conditions(
         self,
@@ -78,11 +88,13 @@ class Networks:
         audio_mask: Tensor,
         *,
         image: Tensor | None = None,
+        motion: Tensor | None = None,
         silence: Tensor | None = None,
     ) -> Conditioning:
         """Conditions of one window from `[4+C, F, h, w]`, `[F, A, D]` and bool `[F, A]`.
 
-        `image` `[1, 257, clip_dim]` is what `see` made of the picture; `silence` `[F, A, D]` is what guidance needs.
+        `image` `[1, 257, clip_dim]` is what `see` made of the picture, `motion` `[F, motion_dim]` how the head moves,
+        `silence` `[F, A, D]` what guidance needs.
         """
         return Conditioning(
             reference=reference[None].to(self.device, self.dtype),
@@ -90,22 +102,28 @@ class Networks:
             audio_mask=audio_mask[None].to(self.device),
             text=None if self.text is None else self.text.positive,
             image=image,
+            motion=None if motion is None else motion[None].to(self.device, self.dtype),
             negative_text=None if self.text is None else self.text.negative,
             silence=None if silence is None else silence[None].to(self.device, self.dtype),
         )
 
     def velocity(self, latents: Tensor, sigma: Tensor, timestep: Tensor, conditions: Conditioning) -> Tensor:
-        """One pass of the transformer: float32 latents `[1, C, F, h, w]` at noise level `sigma` to their velocity."""
-        output = self.dit(
+        """One pass of the transformer: float32 latents `[B, C, F, h, w]` at noise level `sigma` to their velocity.
+
+        `sigma` and `timestep` are one for all, or `[B]`.
+        """
+        output = (self.plans.dit or self.dit)(
             latents.to(self.dtype),
-            timestep.to(self.device).reshape(1),
+            timestep.to(self.device).reshape(-1).expand(latents.shape[0]),
             conditions.reference,
             conditions.audio,
             conditions.audio_mask,
             conditions.text,
             conditions.image,
+            conditions.motion,
         ).float()
-        return velocity_of(self.dit.config, output, latents, sigma, conditions.reference)
+        levels = sigma.to(self.device).reshape(-1, 1, 1, 1, 1)
+        return velocity_of(self.dit.config, output, latents, levels, conditions.reference)
 
     def guided_velocity(
         self, guidance: Guidance, latents: Tensor, sigma: Tensor, timestep: Tensor, conditions: Conditioning
@@ -121,12 +139,15 @@ class Networks:
 
     def encode(self, frames: Tensor) -> Tensor:
         """Video `[T, 3, H, W]` in 0..1, T = 4L-3, to latents float32 `[C, L, h, w]`, causally."""
-        return self.vae.encode_causal(frames[None].to(self.device, self.dtype))[0].float()
+        return self.vae.encode_causal(frames[None].to(self.device, self.precision.vae))[0].float()
 
     def decode(self, latents: Tensor, state: DecoderState | None) -> tuple[Tensor, DecoderState]:
         """The next latents of a stream `[1, C, L, h, w]` to frames float32 `[T, 3, H, W]` in 0..1; and the state."""
-        vae = self.live_vae or self.vae
-        frames, next_state = decode_step(vae, latents.to(self.dtype), state)
+        dtype = self.precision.vae
+        if (decoder := self.plans.decoder) is not None and decoder.fits(latents):
+            frames, next_state = decoder.decode_step(latents.to(dtype), state)
+        else:
+            frames, next_state = decode_step(self.live_vae or self.vae, latents.to(dtype), state)
         return frames[0].float(), next_state
 
 

@@ -12,8 +12,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from avacast.engine.config import WindowConfig
 from avacast.engine.flow_matching import Schedule, euler_step
+from avacast.engine.profile import WindowConfig
 from avacast.engine.windows import WindowPlan, overlap_weights
 from avacast.kernels.overlap_fusion import fuse_overlap
 

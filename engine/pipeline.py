@@ -9,6 +9,7 @@ The pipeline holds weights and configuration, no state of any stream. The boxes 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from avacast.engine.errors import BadSetting
 from avacast.engine.flow_matching import Schedule
 from avacast.engine.networks import Networks, build_vae
 from avacast.engine.portrait import Picture
+from avacast.engine.precision import Precision
+from avacast.engine.precision_choice import choose_precision
+from avacast.engine.profile import Profile, ProfileName
 from avacast.engine.reference import Reference, prepare_portrait
 from avacast.engine.session import Session
 from avacast.engine.text_states import TextStates
@@ -38,18 +42,18 @@ class Pipeline:
         self.schedule = Schedule.of(config.sampler)
 
     @classmethod
-    def load(cls, bundle: Path, *, device: str = "cpu", dtype: torch.dtype | None = None) -> Pipeline:
-        """Loads the model in the folder `bundle`. `dtype` None is `default_dtype(device)`.
+    def load(cls, bundle: Path, *, device: str = "cpu", dtype: torch.dtype | Precision | None = None) -> Pipeline:
+        """Loads the model in the folder `bundle`. `dtype` None is `choose_precision`: what is fastest here.
 
         Raises BadBundle when the folder is missing, damaged or does not fit its configuration.
         """
         opened = load_bundle(bundle)
-        dtype = dtype or default_dtype(device)
-        return cls(opened.config, _load_networks(opened, dtype).for_inference(device, dtype))
+        precision = Precision.of(dtype or choose_precision(opened.config, device))
+        return cls(opened.config, _load_networks(opened, precision.dit).for_inference(device, precision))
 
     @classmethod
     def with_random_weights(
-        cls, config: ModelConfig, seed: int = 0, *, device: str = "cpu", dtype: torch.dtype | None = None
+        cls, config: ModelConfig, seed: int = 0, *, device: str = "cpu", dtype: torch.dtype | Precision | None = None
     ) -> Pipeline:
         """An untrained model, equal for equal seeds: the cost of the real one, for tests and benchmarks."""
         with torch.random.fork_rng(devices=[]):
@@ -57,24 +61,40 @@ class Pipeline:
             networks = Networks.build(config)
             # Training starts from a head of zeros, behind which no input would make a difference.
             torch.nn.init.xavier_uniform_(networks.dit.head.head.weight)
-        return cls(config, networks.for_inference(device, dtype or default_dtype(device)))
+        return cls(config, networks.for_inference(device, dtype or choose_precision(config, device)))
 
-    def open_session(self, picture: Picture, *, seed: int = 0) -> Session:
+    def open_session(self, picture: Picture, *, seed: int = 0, profile: ProfileName | Profile = "mic") -> Session:
         """Begins a stream that animates `picture`, uint8 `[H, W, 3]`; equal seeds and sound give equal frames.
 
-        Raises BadPortrait when `picture` has another shape or type, BadSetting for a negative seed.
+        Raises BadPortrait when `picture` has another shape or type, BadSetting for a negative seed or a profile that
+        the model does not have.
         """
         if seed < 0:
             raise BadSetting(f"the seed must be 0 or a positive whole number, not {seed}")
-        return Session(self.networks, self.config, self.schedule, self.reference(picture), seed)
+        if isinstance(profile, str):
+            profile = self.config.profile(profile)
+        return Session(self.networks, self.config, profile, self.reference(picture), seed)
 
     def reference(self, picture: Picture) -> Reference:
         """Everything about `picture`, uint8 `[H, W, 3]`, that stays the same for a whole stream. Raises BadPortrait."""
         config = self.config
         portrait = prepare_portrait(picture, config.height, config.width)
         with torch.inference_mode():
-            reference = Reference.encode(self.networks.encode, portrait, config.dit.reference_on, config.window.window)
+            reference = Reference.encode(self.networks.encode, portrait, config.dit.reference_on, config.longest_window)
             return replace(reference, image=self.networks.see(portrait))
+
+    def is_familiar(self, picture: Picture) -> bool:
+        """Whether the model was made for pictures like `picture`, uint8 `[H, W, 3]`. Raises BadPortrait.
+
+        It animates others too, as well as it can: what its auto-encoder cannot draw, it cannot keep.
+        """
+        limit_db = self.config.familiar_psnr_db
+        if limit_db is None:
+            return True
+        portrait = prepare_portrait(picture, self.config.height, self.config.width)
+        with torch.inference_mode():
+            redrawn = self.networks.decode(self.networks.encode(portrait[None])[None], None)[0][0].cpu()
+        return 10 * math.log10(1 / max(float((redrawn - portrait).square().mean()), 1e-9)) >= limit_db
 
     def describe(self) -> str:
         """One line for people: model, size, steps, windows, precision and device."""
@@ -82,7 +102,7 @@ class Pipeline:
         return (
             f"{config.name}: {config.width}x{config.height} at {config.fps} fps, {config.sampler.num_steps} steps, "
             f"windows of {window.window} latent frames every {window.hop}, "
-            f"{str(self.networks.dtype).removeprefix('torch.')} on {self.networks.device}"
+            f"{self.networks.precision} on {self.networks.device}"
         )
 
 
@@ -111,12 +131,3 @@ def _load_networks(bundle: Bundle, dtype: torch.dtype) -> Networks:
     if config.prompts is not None:
         text = TextStates.from_tensors(bundle.tensors("prompts"), config.dit, source=bundle.source("prompts"))
     return Networks(dit, vae, speech_encoder, clip, text, live_vae)
-
-
-def default_dtype(device: str) -> torch.dtype:
-    """bfloat16 where the device multiplies it in hardware (CUDA; AMX or AVX-512 BF16 on a CPU), else float32."""
-    if torch.device(device).type != "cpu":
-        return torch.bfloat16
-    abilities = torch.cpu.get_capabilities()
-    has_bfloat16 = abilities.get("amx_bf16", False) or abilities.get("avx512_bf16", False)
-    return torch.bfloat16 if has_bfloat16 else torch.float32

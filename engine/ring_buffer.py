@@ -1,11 +1,11 @@
-"""The memory that joins the windows of one stream: at every denoising step, the tail of the window before.
+"""The memory that joins the windows of one stream: at every denoising step, the line of latents that windows share.
 
-A window's head is blended with the tail that the previous window had *at the same step*, so neighbours agree all the
-way down and not only at the end. This module knows latents and steps; it knows no network, no audio and no pixels.
+A window's head is blended with what the windows before it left on the line *of the same step*, so neighbours agree all
+the way down and not only at the end; its next step starts from the line, and so from what later windows have meanwhile
+made of the overlap, where the schedule let them go first. A line is kept only as far back as a window still needs it.
+This module knows latents, positions and steps; it knows no network, no audio and no pixels.
 
-Look-ahead is 0: a window is fused with its past only, and a tail is kept as it stood when its own window was fused. The
-released offline loop (`offline.py`) also feeds the fused frames back to the earlier window; a ring that keeps several
-windows in flight would do so too, and its state would be this one's, once per window in flight.
+Source: the dynamic weighted sliding window of StableAvatar (arXiv 2508.08248), made incremental.
 """
 
 from __future__ import annotations
@@ -15,103 +15,157 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from avacast.engine.config import WindowConfig
+from avacast.engine.profile import WindowConfig
+from avacast.engine.wavefront import Pass, Wavefront
 from avacast.engine.windows import WindowPlan, overlap_weights
 from avacast.kernels.overlap_fusion import fuse_overlap
 
 
 @dataclass(frozen=True)
-class RingState:
-    """Everything a ring buffer remembers. The tensors in it are never written to, so a copy is a reference."""
+class Line:
+    """The latents of one step that are still needed; the tensor is never written to, so a copy is a reference."""
 
-    window: int = 0
-    """The window being denoised, or, between windows, the next one."""
+    start: int
+    """Latent frame of the stream at which `latents` begins."""
+    latents: Tensor
+    """`[B, C, N, H, W]`"""
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.latents.shape[2]
+
+    def read(self, start: int, stop: int) -> Tensor:
+        assert self.start <= start <= stop <= self.stop, f"[{start}, {stop}) of [{self.start}, {self.stop})"
+        return self.latents[:, :, start - self.start : stop - self.start]
+
+
+@dataclass(frozen=True)
+class RingState:
+    """Everything a ring buffer remembers."""
+
+    plan: WindowPlan
+    wavefront: Wavefront
+    lines: tuple[Line | None, ...]
+    """By step."""
     num_left: int = 0
     """Latent frames that have left, counted from the stream's start."""
-    num_covered: int = 0
-    """Latent frames that the windows so far have denoised, held back ones included."""
-    tails: tuple[Tensor | None, ...] = ()
-    """Per step, the last `overlap` latent frames of the latest window to reach it, `[B, C, O, H, W]`, as fused."""
-    final: Tensor | None = None
-    """The current window after its last step, until it is popped."""
 
 
 class RingBuffer:
-    """Fuses windows as they are denoised and hands out every latent frame once, in order.
+    """Keeps the schedule and the lines of a stream, and hands out every latent frame once, in order.
 
-    For each window call `fuse(step, latents)` at every step 0 .. `num_steps - 1`, then `pop()`. When no further window
-    comes, `drain()` hands out what was held back. What has left never changes. Memory is one tail of `overlap` latent
-    frames per step, however long the stream is.
+    `admit` begins a window; then, while there is a pass `due`, `fuse` takes what the network made of it, and `pop`
+    hands out what has become final. What has left never changes. Memory is bounded by the windows in flight, however
+    long the stream is.
     """
 
     def __init__(self, config: WindowConfig, num_steps: int) -> None:
         assert num_steps > 0, num_steps
-        self.plan = WindowPlan.from_config(config)
-        self._num_steps = num_steps
-        self._first_fused_step = 0 if config.fuse_first_step else 1
-        self._weights = torch.tensor(overlap_weights(config), dtype=torch.float32)
-        self._state = RingState(tails=(None,) * num_steps)
+        self._config = config
+        self._state = RingState(WindowPlan.from_config(config), Wavefront.start(num_steps), (None,) * num_steps)
 
     @property
-    def window(self) -> int:
-        """The window being denoised, or, between windows, the next one."""
-        return self._state.window
+    def plan(self) -> WindowPlan:
+        return self._state.plan
+
+    @property
+    def wavefront(self) -> Wavefront:
+        return self._state.wavefront
 
     @property
     def num_left(self) -> int:
         """Latent frames that have left so far."""
         return self._state.num_left
 
-    @property
-    def num_covered(self) -> int:
-        """Latent frames that the windows so far have denoised, held back ones included."""
-        return self._state.num_covered
+    def admit(self, lags: tuple[int, ...]) -> None:
+        """Begins the next window; its later steps run `lags` windows behind."""
+        self._state = replace(self._state, wavefront=self.wavefront.admitted(lags))
 
-    def fuse(self, step: int, latents: Tensor) -> Tensor:
-        """Blends the head of the current window with the previous window's tail at the same step.
+    def hurry(self) -> None:
+        """Lets every window in flight take its later steps now, whatever the lags were."""
+        self._state = replace(self._state, wavefront=self.wavefront.hurried())
 
-        Args:
-            step: the denoising step that made `latents`, from 0.
-            latents: the whole current window, `[B, C, F, H, W]`; F is below the plan's window only for the last one.
+    def due(self, end: int | None = None) -> Pass | None:
+        """The pass to run now, if any; `end` is the number of the stream's latent frames once it is known."""
+        return self.wavefront.due(None if end is None else self.plan.num_windows(end))
 
-        Returns:
-            The window from which the next step goes on, `[B, C, F, H, W]`.
+    def read(self, step: int, start: int, stop: int) -> Tensor:
+        """What step `step` left of the latent frames [start, stop), `[B, C, F, H, W]`."""
+        line = self._state.lines[step]
+        assert line is not None, f"no window has taken step {step}"
+        return line.read(start, stop)
+
+    def fuse(self, done: Pass, latents: Tensor) -> None:
+        """Blends the head of a window, as its pass left it, with the line of the same step, and lays it down there.
+
+        `latents` is the whole window, `[B, C, F, H, W]`; F is below the plan's window only for a stream's last one.
         """
-        assert 0 <= step < self._num_steps, f"step {step} of {self._num_steps}"
-        state = self._state
-        previous = state.tails[step]
-        if previous is not None and step >= self._first_fused_step:
-            latents = fuse_overlap(latents, previous, self._weights)
-        tail = latents[:, :, max(0, latents.shape[2] - self.plan.overlap) :].clone()
-        tails = (*state.tails[:step], tail, *state.tails[step + 1 :])
-        is_last_step = step == self._num_steps - 1
-        self._state = replace(state, tails=tails, final=latents if is_last_step else None)
-        return latents
+        start = self.plan.span(done.window)[0]
+        line = self._state.lines[done.step]
+        # A copy: the caller's tensor may be a buffer that the next pass writes to.
+        joined = latents.clone() if line is None else self._joined(line, done.step, start, latents)
+        line = Line(start, joined) if line is None else Line(line.start, joined)
+        lines = (*self._state.lines[: done.step], line, *self._state.lines[done.step + 1 :])
+        self._state = replace(self._state, wavefront=self.wavefront.advanced(done), lines=lines)
+        self._forget()
 
-    def pop(self) -> Tensor:
-        """Ends the current window: the latent frames that are final now and have not left, `[B, C, N, H, W]`."""
-        state = self._state
-        assert state.final is not None, "pop() comes after the last step of a window"
-        start, _ = self.plan.span(state.window)
-        length = state.final.shape[2]
-        stop = self.plan.num_final(state.window, length)
-        leaving = state.final[:, :, state.num_left - start : stop - start].clone()
-        self._state = replace(state, window=state.window + 1, num_left=stop, num_covered=start + length, final=None)
+    def pop(self, end: int | None = None) -> Tensor | None:
+        """Latent frames that are final and have not left, `[B, C, N, H, W]`; None when there are none."""
+        finished = self.wavefront.num_finished
+        if not finished:
+            return None
+        covered = self.plan.span(finished - 1, end)[1]
+        stop = covered if covered == end else covered - self.plan.held_back
+        if stop <= self.num_left:
+            return None
+        leaving = self.read(-1, self.num_left, stop).clone()
+        self._state = replace(self._state, num_left=stop)
+        self._forget()
         return leaving
 
-    def drain(self) -> Tensor:
-        """The latent frames still held back, `[B, C, N, H, W]`; for the end of a stream, after the last `pop()`."""
-        state = self._state
-        tail = state.tails[-1]
-        assert state.final is None, "drain() comes after pop()"
-        assert tail is not None, "drain() comes after at least one window"
-        num_held = state.num_covered - state.num_left
-        self._state = replace(state, num_left=state.num_covered)
-        return tail[:, :, tail.shape[2] - num_held :].clone()
+    def replan(self, config: WindowConfig, steps: tuple[int, ...]) -> None:
+        """Goes on in other windows from the present end of the line, between two windows.
 
-    def snapshot(self) -> RingState:
-        """The present state; restoring it continues from here, any number of times."""
-        return self._state
+        `steps` names, for every step from now on, the step of the old windows whose line it continues. The first new
+        window overlaps the last old one by as much as both plans have.
+        """
+        state, plan = self._state, WindowPlan.from_config(config)
+        assert not self.wavefront.in_flight, "windows are changed when none is in flight"
+        lines = tuple(state.lines[step] for step in steps)
+        if state.lines[-1] is not None:
+            covered = state.lines[-1].stop
+            plan = replace(
+                plan, origin=covered - min(plan.overlap, state.plan.overlap, covered - state.lines[-1].start)
+            )
+        self._config = config
+        self._state = RingState(plan, Wavefront.start(len(steps)), lines, state.num_left)
 
-    def restore(self, state: RingState) -> None:
-        self._state = state
+    def snapshot(self) -> tuple[WindowConfig, RingState]:
+        """The present state; restoring it continues from here, any number of times. Tensors are shared."""
+        return self._config, self._state
+
+    def restore(self, state: tuple[WindowConfig, RingState]) -> None:
+        self._config, self._state = state
+
+    def _joined(self, line: Line, step: int, start: int, latents: Tensor) -> Tensor:
+        """The line up to the window's start, then the window, its head blended with the line under it."""
+        overlap = min(line.stop - start, latents.shape[2])
+        if step > 0 or self._config.fuse_first_step:
+            weights = torch.tensor(overlap_weights(self._config, overlap), dtype=torch.float32)
+            latents = fuse_overlap(latents, line.read(start, start + overlap), weights)
+        return torch.cat([line.read(line.start, start), latents], dim=2)
+
+    def _forget(self) -> None:
+        """Lets go of what neither a next step, nor the fusion of a next window, nor the viewer needs any more."""
+        state, windows = self._state, self.wavefront.next_windows
+        needed = [self.plan.span(window)[0] for window in (*windows[1:], windows[-1])]
+        needed[-1] = min(needed[-1], state.num_left)
+        lines = tuple(_from(line, start) for line, start in zip(state.lines, needed, strict=True))
+        self._state = replace(state, lines=lines)
+
+
+def _from(line: Line | None, start: int) -> Line | None:
+    """The line without what lies before `start`, in memory of its own: a view would keep the whole of it."""
+    if line is None or start <= line.start:
+        return line
+    return Line(min(start, line.stop), line.read(min(start, line.stop), line.stop).clone())

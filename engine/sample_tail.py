@@ -31,17 +31,25 @@ class SampleTail:
     def read(self, start: int, stop: int) -> Samples:
         """Samples [start, stop); zeros where the stream has none."""
         assert start >= self.start, f"samples before {self.start} are forgotten, {start} was asked for"
-        self.pieces = [np.concatenate([np.zeros(0, np.float32), *self.pieces])]
-        piece = self.pieces[0][start - self.start : stop - self.start]
+        piece = self._joined()[start - self.start : stop - self.start]
         return np.pad(piece, (0, stop - start - len(piece)))
 
     def forget(self, before: int) -> None:
         """Drops the samples before absolute position `before`."""
         before = min(before, self.num_samples)
         if before > self.start:
-            self.pieces = [self.read(before, self.num_samples)]
+            samples = self._joined()
+            owner, rest = samples if samples.base is None else samples.base, samples[before - self.start :]
+            # A long sound pushed at once is not copied for every few samples forgotten, nor kept to its end.
+            self.pieces = [rest.copy() if 2 * rest.nbytes < owner.nbytes else rest]
             self.start = before
 
     def copy(self) -> SampleTail:
         """An independent copy; the pieces themselves are shared."""
         return replace(self, pieces=list(self.pieces))
+
+    def _joined(self) -> Samples:
+        """All samples kept, as one piece."""
+        if len(self.pieces) != 1:
+            self.pieces = [np.concatenate([np.zeros(0, np.float32), *self.pieces])]
+        return self.pieces[0]

@@ -1,7 +1,8 @@
 """The Wan 2.1 causal auto-encoder, whole clips or latent by latent.
 
-The network is diffusers' `AutoencoderKLWan`; known here are the state of a stream, the normalisation of latents and the
-names in Wan's own checkpoint. Nothing is known of windows or of the transformer.
+Known here are whole clips and streams, the normalisation of latents and the names in Wan's own checkpoint. The layers
+are `wan_network`'s: diffusers' `AutoencoderKLWan` computes the same, but counts its calls in Python lists, so that a
+step of a stream could neither be captured nor exported. Nothing is known of windows or of the transformer.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from avacast.engine.config import TEMPORAL_STRIDE, VAEConfig
+from avacast.engine.wan_network import NUM_RES_BLOCKS, WanNetwork
 
 LATENTS_MEAN = (
     *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
@@ -26,17 +27,13 @@ LATENTS_STD = (
 )
 """Of Wan 2.1's latents, per channel; used where the configuration names none."""
 
-NUM_RES_BLOCKS = 2
-
 
 @dataclass(frozen=True)
 class WanDecoderState:
-    """What every causal convolution keeps of the past, in order: the network's own opaque entries.
+    """What every causal convolution keeps of the past, in order; never changed in place, so sharing is copying."""
 
-    Its tensors are never changed in place, so sharing is copying.
-    """
-
-    past: tuple[Any, ...]
+    past: tuple[Tensor, ...]
+    """Each [B, C, 2, H, W], C and size its own, from the stream's first step on."""
 
 
 class WanVAE(nn.Module):
@@ -46,23 +43,24 @@ class WanVAE(nn.Module):
     std: Tensor
 
     def __init__(self, config: VAEConfig) -> None:
-        from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan, WanCausalConv3d
-
         super().__init__()
         assert config.kind == "wan", config.kind
         self.config = config
-        self.network = AutoencoderKLWan(
-            base_dim=config.base_dim, z_dim=config.latent_channels, num_res_blocks=NUM_RES_BLOCKS
-        )
-        self._num_kept = sum(isinstance(module, WanCausalConv3d) for module in self.network.decoder.modules())
+        self.network = WanNetwork(config.base_dim, config.latent_channels)
         self.register_buffer("mean", _per_channel(config.latents_mean or LATENTS_MEAN), persistent=False)
         self.register_buffer("std", _per_channel(config.latents_std or LATENTS_STD), persistent=False)
 
     def encode_causal(self, frames: Tensor) -> Tensor:
         """Whole clip [B, 4L-3, 3, H, W] in 0..1 to latents [B, C, L, H/8, W/8], the posterior's mode."""
         assert frames.shape[1] % TEMPORAL_STRIDE == 1, f"{frames.shape[1]} frames are not 4L-3"
-        (posterior,) = self.network.encode(frames.transpose(1, 2) * 2 - 1, return_dict=False)
-        return (posterior.mode() - self.mean) / self.std
+        video = frames.transpose(1, 2) * 2 - 1
+        past: tuple[Tensor, ...] | None = None
+        moments: list[Tensor] = []
+        for piece in video.split([1] + [TEMPORAL_STRIDE] * (video.shape[2] // TEMPORAL_STRIDE), dim=2):
+            moment, past = self.network.encoder(piece, past)
+            moments.append(moment)
+        mode, _ = self.network.quant_conv(torch.cat(moments, dim=2)).chunk(2, dim=1)
+        return (mode - self.mean) / self.std
 
     def decode(self, latents: Tensor) -> Tensor:
         """Whole clip of latents [B, C, L, h, w] to frames [B, 4L-3, 3, 8h, 8w] in 0..1."""
@@ -73,14 +71,21 @@ class WanVAE(nn.Module):
 
         The first step gives 4L-3 frames.
         """
-        # The decoder replaces the entries of the list it is given; the state that it came from stays as it was.
-        past = [None] * self._num_kept if state is None else list(state.past)
-        begins = state is None
-        frames: list[Tensor] = []
-        for latent in self.network.post_quant_conv(latents * self.std + self.mean).split(1, dim=2):
-            frames.append(self.network.decoder(latent, feat_cache=past, feat_idx=[0], first_chunk=begins))
-            begins = False
-        return (torch.cat(frames, dim=2).transpose(1, 2) / 2 + 0.5).clamp(0, 1), WanDecoderState(tuple(past))
+        past = None if state is None else state.past
+        pieces: list[Tensor] = []
+        for latent in latents.split(1, dim=2):
+            frames, past = self.decode_frames(latent, past)
+            pieces.append(frames)
+        assert past is not None, "a step decodes at least one latent frame"
+        return torch.cat(pieces, dim=1), WanDecoderState(past)
+
+    def decode_frames(self, latents: Tensor, past: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One pass of the decoder, a function of tensors alone: latents [B, C, L, h, w] to frames [B, 4L, 3, 8h, 8w].
+
+        `past` None begins a stream, with L = 1 and one frame. Memory grows with L: `decode_step` takes one at a time.
+        """
+        frames, kept = self.network.decoder(self.network.post_quant_conv(latents * self.std + self.mean), past)
+        return (frames.transpose(1, 2) / 2 + 0.5).clamp(0, 1), kept
 
 
 def _per_channel(values: tuple[float, ...]) -> Tensor:

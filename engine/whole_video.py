@@ -20,6 +20,7 @@ from torch import Tensor
 from avacast.engine.audio_features import open_features
 from avacast.engine.errors import BadAudio, BadSetting
 from avacast.engine.guidance import Conditioning, Guidance
+from avacast.engine.motion import motion_of_latents
 from avacast.engine.networks import DecoderState
 from avacast.engine.noise import window_noise
 from avacast.engine.offline import offline_step
@@ -114,11 +115,11 @@ class WholeVideo:
         reference = self.pipeline.reference(self._picture)
         plan = WindowPlan.from_config(config.window)
         needs_silence = any(branch.audio == "silence" for branch in self._guidance.branches)
-        voice, silence = open_features(self._networks.speech_encoder, config), None
+        voice, silence = open_features(self._networks.speech_encoder, config, config.window), None
         voice.push(self._sound)
         voice.flush()
         if needs_silence:
-            silence = open_features(self._networks.speech_encoder, config)
+            silence = open_features(self._networks.speech_encoder, config, config.window)
             silence.push(np.zeros(len(self._sound), np.float32))
             silence.flush()
         conditions: dict[int, Conditioning] = {}
@@ -129,6 +130,13 @@ class WholeVideo:
                     reference.layout(stop - start),
                     *voice.take(start, stop),
                     image=reference.image,
+                    motion=self._motion(start, stop),
                     silence=None if silence is None else silence.take(start, stop)[0],
                 )
         return conditions
+
+    def _motion(self, start: int, stop: int) -> Tensor | None:
+        config = self.pipeline.config
+        if not config.dit.motion_dim:
+            return None
+        return torch.from_numpy(motion_of_latents(self._seed, start, stop, config.fps))

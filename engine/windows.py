@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from avacast.engine.config import TEMPORAL_STRIDE, WindowConfig
+from avacast.engine.config import TEMPORAL_STRIDE
+from avacast.engine.profile import WindowConfig
 
 
 def latents_for_frames(num_frames: int) -> int:
@@ -28,12 +29,14 @@ def frames_of_latents(num_latents: int) -> int:
 class WindowPlan:
     """Windows of `window` latent frames that start every `window - overlap`; the last one may be shorter.
 
-    `held_back` trailing latent frames of a window wait for the next window to fuse them before they leave.
+    `held_back` trailing latent frames of a window wait for the next window to fuse them before they leave. The first
+    window starts at `origin`.
     """
 
     window: int
     overlap: int
     held_back: int
+    origin: int = 0
 
     def __post_init__(self) -> None:
         assert 0 <= self.held_back <= self.overlap < self.window, self
@@ -50,36 +53,31 @@ class WindowPlan:
     def span(self, index: int, end: int | None = None) -> tuple[int, int]:
         """First latent frame of window `index` and the one after its last, cut at the stream's `end` where known."""
         assert index >= 0, index
-        start = index * self.hop
+        start = self.origin + index * self.hop
         stop = start + self.window
         return start, stop if end is None else min(stop, end)
 
     def is_last(self, index: int, end: int) -> bool:
         """Whether window `index` reaches the end of a stream of `end` latent frames (the released rule)."""
-        return index * self.hop + self.window >= end
+        return self.span(index)[1] >= end
 
     def num_windows(self, end: int) -> int:
         """Windows of a stream of `end` latent frames."""
-        return 0 if end <= 0 else 1 + max(0, math.ceil((end - self.window) / self.hop))
-
-    def num_final(self, index: int, length: int | None = None) -> int:
-        """Latent frames, counted from the stream's start, that no window after window `index` can change any more.
-
-        `length` is the window's own where it was cut short. What is held back beyond this leaves when the stream ends.
-        """
-        length = self.window if length is None else length
-        return max(0, index * self.hop + length - self.held_back)
+        length = end - self.origin
+        return 0 if length <= 0 else 1 + max(0, math.ceil((length - self.window) / self.hop))
 
 
-def overlap_weights(config: WindowConfig) -> tuple[float, ...]:
+def overlap_weights(config: WindowConfig, overlap: int | None = None) -> tuple[float, ...]:
     """The weight of the *new* window for every overlapped latent frame, oldest first; the previous has the rest.
 
     With O overlapped frames and j = 0 .. O-1 the ramp is u = j/(O-1) when closed (from all previous to all new) or
     u = (j+1)/(O+1) when open. `uniform` weighs by u, `log` by log(1 + u(e-1)), which rises fast early, and `fixed` by
     one half throughout. A closed ramp of one frame is only its beginning, u = 0: the previous window's frame stands.
-    Source: StableAvatar (arXiv 2508.08248), dynamic weighted sliding window.
+    `overlap` is the configured one unless given. Source: StableAvatar (arXiv 2508.08248), dynamic weighted sliding
+    window.
     """
-    return tuple(_weight(config.weights, u) for u in _ramp(config.overlap, config.ramp))
+    overlap = config.overlap if overlap is None else overlap
+    return tuple(_weight(config.weights, u) for u in _ramp(overlap, config.ramp))
 
 
 def _ramp(overlap: int, ramp: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""One viewer's stay: a live session, the connection that carries it, its deadlines, and the events told about it.
+"""One viewer's stay: a live session, the connection that carries it, who speaks into it, its deadlines and its events.
 
 Whatever ends a call, the same `end` takes everything down, once, in bounded time.
 """
@@ -13,16 +13,17 @@ from http import HTTPStatus
 from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from avacast.engine.errors import SessionClosed, Unavailable
-from avacast.engine.voice import Voice
-from avacast.streaming.clock import AUDIO_RATE_HZ
 from avacast.streaming.http_errors import RequestError
 from avacast.streaming.live_session import LiveSession
 from avacast.streaming.messages import Ready
 from avacast.streaming.peer import Peer
+from avacast.streaming.speaker import Speaker
+from avacast.streaming.speech_connection import SpeechConnection
+from avacast.streaming.tts import TTS
+from avacast.streaming.utterance import Utterance
 from avacast.streaming.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Call:
         picture: NDArray[np.uint8],
         worker: Worker,
         model: Ready,
+        tts: TTS,
         on_end: Callable[[str], None],
     ) -> None:
         self.name = name
@@ -58,6 +60,8 @@ class Call:
         self._made_s = self._busy_s = time.monotonic()
         self._answered = False
         self._session = LiveSession(name, picture, worker, model, self._give_up)
+        self._speaker = Speaker(tts, self.begin)
+        self._speech: SpeechConnection | None = None
         self._peer = Peer(self._session.audio, self._session.video, self._session.source.microphone)
         self._watching = asyncio.create_task(self._watch(), name=f"watch-{name}")
         self._watching.add_done_callback(self._on_watch_stopped)
@@ -90,17 +94,48 @@ class Call:
             self.end("bad_sdp", "the offer could not be answered")
             raise
 
-    async def say(self, text: str) -> float:
-        """Speaks `text` after what waits already; returns its length in seconds.
+    @property
+    def buffered_ms(self) -> float:
+        """Speech that waits to be said."""
+        return 1000 * self._session.source.speech_left_s
 
-        Raises BadText, SessionClosed, or Unavailable when too much speech waits.
+    async def say(self, text: str) -> float:
+        """Speaks `text` after what waits already; returns about how long it is, in seconds.
+
+        Raises BadText, SessionClosed, SpeechServiceError, Interrupted, or Unavailable when too much speech waits.
         """
         self._check_open()
-        samples = await asyncio.to_thread(_speak, text)
+        return await self._speaker.say(text)
+
+    def begin(self, utterance: Utterance) -> None:
+        """Queues an utterance, which may still grow. Raises SessionClosed, or Unavailable when too much waits."""
         self._check_open()
-        self._session.source.say(samples)
+        self._session.say(utterance)
         self._busy_s = time.monotonic()
-        return len(samples) / AUDIO_RATE_HZ
+
+    def clear(self) -> tuple[float, int]:
+        """Silences the avatar, whatever it says or was to say: how much of it was heard, in seconds, and the epoch.
+
+        Raises SessionClosed.
+        """
+        self._check_open()
+        self._speaker.clear()
+        return self._session.clear(), self._session.epoch
+
+    async def listen_to(self, speech: SpeechConnection) -> None:
+        """Serves a client of the speech websocket until it has gone. A later one takes the place of the one before.
+
+        Raises SessionClosed.
+        """
+        self._check_open()
+        if self._speech:
+            self._speech.end("replaced", "another client speaks into this session now")
+        self._speech = speech
+        try:
+            await speech.run()
+        finally:
+            if self._speech is speech:
+                self._speech = None
 
     def subscribe(self) -> asyncio.Queue[Event]:
         """A bounded queue of events, the present state first. Raises Unavailable when too many listen."""
@@ -119,6 +154,8 @@ class Call:
         if self._ending is None:
             self._reason = (code, message)
             self._tell()
+            if self._speech:
+                self._speech.end("session_closed", f"the session has ended: {message}")
             self._ending = asyncio.create_task(self._take_down(), name=f"end-{self.name}")
         return self._ending
 
@@ -126,6 +163,7 @@ class Call:
         self._watching.cancel()
         await self._session.close()
         await self._peer.close()
+        await self._speaker.aclose()
         self._on_end(self.name)
 
     def _give_up(self, code: str, message: str) -> None:
@@ -163,9 +201,3 @@ class Call:
                 self.end("idle", f"nothing was said for {MAX_IDLE_S / 60:.0f} minutes")
             else:
                 self._tell()
-
-
-def _speak(text: str) -> NDArray[np.float32]:
-    """float32 [N] at 48 kHz."""
-    speech = Voice().speak(text)
-    return soxr.resample(speech.samples, speech.sample_rate_hz, AUDIO_RATE_HZ).astype(np.float32)

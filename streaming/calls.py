@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from http import HTTPStatus
 
 import numpy as np
@@ -12,15 +13,20 @@ from numpy.typing import NDArray
 from avacast.engine.errors import Unavailable
 from avacast.streaming.call import Call
 from avacast.streaming.http_errors import RequestError
+from avacast.streaming.tts import TTS
 from avacast.streaming.worker import Worker
 
 
 class Calls:
-    """Calls by name. A call counts against `max_calls` until it has been taken down whole."""
+    """Calls by name. A call counts against `max_calls` until it has been taken down whole.
 
-    def __init__(self, worker: Worker, max_calls: int) -> None:
+    `make_tts` makes the speech service of each call.
+    """
+
+    def __init__(self, worker: Worker, max_calls: int, make_tts: Callable[[], TTS]) -> None:
         self._worker = worker
         self._max_calls = max_calls
+        self._make_tts = make_tts
         self._calls: dict[str, Call] = {}
 
     def __len__(self) -> int:
@@ -33,8 +39,9 @@ class Calls:
         if self._worker.model is None:
             raise Unavailable("the engine is starting; try again in a moment")
         name = secrets.token_urlsafe(16)
-        self._calls[name] = Call(name, picture, self._worker, self._worker.model, self._forget)
-        return self._calls[name]
+        call = Call(name, picture, self._worker, self._worker.model, self._make_tts(), self._forget)
+        self._calls[name] = call
+        return call
 
     def get(self, name: str) -> Call:
         """Raises RequestError (404) for an unknown name."""

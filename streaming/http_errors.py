@@ -23,6 +23,8 @@ STATUS_OF_CODE = {
     "bad_setting": HTTPStatus.BAD_REQUEST,
     "session_closed": HTTPStatus.GONE,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "interrupted": HTTPStatus.CONFLICT,
+    "speech_service": HTTPStatus.BAD_GATEWAY,
 }
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from avacast.engine.session import Frame, Session
+    from avacast.engine.session import Frame
+    from avacast.streaming.recorded_session import AnySession
 
 MAX_WAITING = 16
 """Slices that wait for the engine at most, so that what it makes under overload is not too late to be shown. Policy
@@ -30,7 +31,7 @@ class Lane:
     only a hop, and the viewer would wait out the difference for as long as the session lasts.
     """
 
-    def __init__(self, session: Session, samples_per_frame: int) -> None:
+    def __init__(self, session: AnySession, samples_per_frame: int) -> None:
         self.num_skipped = 0
         self._session = session
         self._waiting: deque[tuple[int, NDArray[np.float32]]] = deque()

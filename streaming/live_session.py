@@ -1,10 +1,11 @@
 """One live avatar: sound in, paired picture and sound out, all on one media clock.
 
-    typed text ─┐               ┌─ decimator ─▶ worker ─▶ frames ─┐
+    utterances ─┐               ┌─ decimator ─▶ worker ─▶ frames ─┐
     microphone ─┼▶ audio source ┤                                 ├▶ pacer ─▶ audio and video track
-    silence ────┘               └─────── the same slice ──────────┘
+    silence ────┘               └─────── the same slice ──────────┘               └▶ playback
 
-Media time runs from the moment the session is made. Knows the worker and the tracks; knows nothing of peers or HTTP.
+Utterances are typed text or speech that is streamed in; `playback` tells how much of each was heard. Media time runs
+from the moment the session is made. Knows the worker and the tracks; knows nothing of peers or HTTP.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from avacast.streaming.audio_source import AudioSource
-from avacast.streaming.clock import PACKET_SAMPLES, MediaClock
+from avacast.streaming.clock import AUDIO_RATE_HZ, PACKET_SAMPLES, MediaClock
 from avacast.streaming.decimator import Decimator
 from avacast.streaming.messages import Frames, Ready
-from avacast.streaming.pacer import Pacer, Slot
+from avacast.streaming.pacer import Pacer, Slot, faded
+from avacast.streaming.playback import Playback
 from avacast.streaming.tracks import AudioTrack, VideoTrack
+from avacast.streaming.utterance import Utterance
 from avacast.streaming.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,9 @@ MAX_DELAY_S = 2.6
 
 MAX_CATCH_UP_S = 1.0
 """Deadlines missed by more than this are not made up for: the machine slept, and a burst would help nobody."""
+
+FADE = np.linspace(1, 0, AUDIO_RATE_HZ * 5 // 1000, dtype=np.float32)
+"""How sound ends when it is cut: within 5 ms, for a click would be heard."""
 
 
 class LiveSession:
@@ -55,6 +62,8 @@ class LiveSession:
         self.video = VideoTrack(model.fps)
         self.audio = AudioTrack()
         self.opened = False
+        self.epoch = 0
+        """Raised by every interruption; what was made of speech before it is stale."""
         self._name = name
         self._worker = worker
         self._on_ended = on_ended
@@ -62,7 +71,10 @@ class LiveSession:
         still = np.asarray(ImageOps.fit(Image.fromarray(picture), (model.width, model.height)))
         self._pacer = Pacer(self._clock.samples_per_slot, still, max_delay=round(MAX_DELAY_S * model.fps))
         self._decimator = Decimator()
+        self._playback = Playback()
         self._slot: Slot | None = None
+        self._slice: int | None = None
+        self._packet = 0
         self._rate = RealTimeRate(model.fps)
         self._num_skipped = 0
         self._worst_lateness_s = 0.0
@@ -77,6 +89,28 @@ class LiveSession:
         await asyncio.wait([self._task])
         self.video.stop()
         self.audio.stop()
+
+    def say(self, utterance: Utterance) -> None:
+        """Says an utterance, which may still grow, after what waits. Raises Unavailable when too much waits."""
+        self.source.say(utterance)
+        self._playback.begin(utterance)
+
+    def clear(self) -> float:
+        """Cuts all speech, said or waiting, within 5 ms; returns how much of the present utterance was heard, in s.
+
+        Every utterance that had not finished tells its listener so.
+        """
+        current = self._playback.current
+        self.epoch += 1
+        self.source.clear()
+        self._playback.cut()
+        sent = self._packet % self._clock.packets_per_slot * PACKET_SAMPLES
+        rest = self._slot.audio[sent:] if self._slot and sent else np.zeros(0, np.float32)
+        if self._slot and sent:
+            audio = np.concatenate([self._slot.audio[:sent], faded(rest, FADE)])
+            self._slot = replace(self._slot, audio=audio)
+        self._pacer.hush(FADE[len(rest) :])
+        return current.position_s if current else 0.0
 
     def stats(self) -> dict[str, float | int | str]:
         """Numbers for people and programs; counts run from the start, `fps` is of the last second."""
@@ -97,7 +131,8 @@ class LiveSession:
             "packets_dropped": self.audio.num_dropped,
             "worst_lateness_ms": round(1000 * self._worst_lateness_s),
             "speech_left_s": round(self.source.speech_left_s, 2),
-            "hearing": "microphone" if self.source.hearing else "text" if self.source.speech_left_s else "silence",
+            "epoch": self.epoch,
+            "hearing": "microphone" if self.source.hearing else "text" if self.source.speaking else "silence",
         }
 
     def on_opened(self) -> None:
@@ -118,18 +153,17 @@ class LiveSession:
             self._on_ended("internal", "the session failed; start it again")
 
     async def _run(self) -> None:
-        packet = 0
         while True:
             now = time.monotonic()
-            lateness = self._clock.lateness_s(packet, now)
+            lateness = self._clock.lateness_s(self._packet, now)
             if lateness < 0:
                 await asyncio.sleep(-lateness)
                 continue
             self._worst_lateness_s = max(self._worst_lateness_s, lateness)
             if lateness > MAX_CATCH_UP_S:
-                self._clock.resume(packet, now)
-            self._send(packet)
-            packet += 1
+                self._clock.resume(self._packet, now)
+            self._send(self._packet)
+            self._packet += 1
             await asyncio.sleep(0)  # a burst of missed deadlines must not keep the loop to itself
 
     def _send(self, packet: int) -> None:
@@ -137,15 +171,19 @@ class LiveSession:
         if part == 0 or self._slot is None:
             self._slot = self._next_slot()
             self.video.put(self._slot.number, self._slot.image)
-        samples = self._slot.audio[part * PACKET_SAMPLES : (part + 1) * PACKET_SAMPLES]
-        self.audio.put(packet * PACKET_SAMPLES, samples)
+        start, stop, pts = part * PACKET_SAMPLES, (part + 1) * PACKET_SAMPLES, packet * PACKET_SAMPLES
+        self.audio.put(pts, self._slot.audio[start:stop])
+        if self._slice is not None:
+            self._playback.leave(self._slice, start, stop, pts)
 
     def _next_slot(self) -> Slot:
         if self.opened:
             heard = self.source.take(self._clock.samples_per_slot)
             number = self._pacer.push_audio(heard)
+            self._playback.enter(number, self.source.spans)
             self._worker.push(self._name, number, self._decimator.push(heard), self._pacer.position)
         slot = self._pacer.next_slot()
+        self._slice = self._pacer.position - 1 if slot.kind in ("live", "late", "repeat") else None
         self._rate.note_slot(slot.kind in ("live", "late"))
         return slot
 

@@ -102,6 +102,15 @@ class Pacer:
         assert not self._frames or number > self._frames[-1][0], f"frame {number} came after {self._frames[-1][0]}"
         self._frames.append((number, image))
 
+    def hush(self, fade: NDArray[np.float32]) -> None:
+        """Silences the slices that wait, all but the first len(fade) samples, which are multiplied by `fade`.
+
+        Their frames still come: what is heard and what is shown stay paired.
+        """
+        waiting, self._audio = self._audio, deque(self._silence for _ in self._audio)
+        if waiting and len(fade):
+            self._audio[0] = faded(waiting[0], fade)
+
     def next_slot(self) -> Slot:
         """Decides what leaves at the next deadline."""
         if not self._audio:
@@ -148,3 +157,11 @@ class Pacer:
         slot = Slot(self._num_slots, audio, self._image, kind)
         self._num_slots += 1
         return slot
+
+
+def faded(samples: NDArray[np.float32], fade: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [N] with its beginning multiplied by `fade` and silence after it."""
+    ending = np.zeros_like(samples)
+    num_faded = min(len(samples), len(fade))
+    ending[:num_faded] = samples[:num_faded] * fade[:num_faded]
+    return ending

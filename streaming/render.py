@@ -30,11 +30,11 @@ from avacast.streaming.offline_render import (
     SizeName,
     render_offline,
 )
+from avacast.streaming.recorded_session import AnySession, RecordingFolder
 from avacast.streaming.video_file import VideoFile, check_output
 
 if TYPE_CHECKING:
     from avacast.engine.pipeline import Pipeline
-    from avacast.engine.session import Session
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write; an older one is replaced.")]
 BundleOption = Annotated[
@@ -80,6 +80,10 @@ def render(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Offline: denoising steps.", show_default="the model's own")
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="Live: record the session in this folder, for `avacast replay`.", show_default="no"),
+    ] = None,
 ) -> None:
     """Render a portrait that speaks a sound file, as an MP4 with sound.
 
@@ -96,16 +100,21 @@ def render(
     )
     if mode == "live" and options.given:
         raise BadSetting(f"{', '.join(options.given)} needs --mode offline; add it or leave that out")
+    if mode == "offline" and record:
+        raise BadSetting("--record is for live sessions; leave out --mode offline, or --record")
     check_output(output)
     picture = load_picture(portrait)
     sound = AudioFile.open(audio)
     if output.exists() and output.samefile(audio):
         raise BadSetting(f"{output} is also the sound that is read; choose another --output")
+    recordings = RecordingFolder(record, bundle) if record else None
+    if recordings:
+        recordings.check()
     pipeline = load_pipeline(bundle, threads)
     if mode == "offline":
         render_offline(pipeline, picture, sound, output, options, seed=seed)
     else:
-        render_video(pipeline, picture, sound, output, seed=seed)
+        render_video(pipeline, picture, sound, output, seed=seed, recordings=recordings)
 
 
 def load_picture(portrait: str) -> NDArray[np.uint8]:
@@ -127,15 +136,25 @@ def load_pipeline(bundle: Path | None, threads: int) -> Pipeline:
     return Pipeline.load(bundle or embedded_bundle())
 
 
-def render_video(pipeline: Pipeline, picture: NDArray[np.uint8], sound: Sound, output: Path, *, seed: int = 0) -> None:
+def render_video(
+    pipeline: Pipeline,
+    picture: NDArray[np.uint8],
+    sound: Sound,
+    output: Path,
+    *,
+    seed: int = 0,
+    recordings: RecordingFolder | None = None,
+) -> None:
     """Renders with a progress bar on the terminal, and says at the end what was made and how fast."""
     config = pipeline.config
     num_frames = num_video_frames(sound.num_engine_samples, config.samples_per_frame)
     started = time.monotonic()
     with progress_bar(output.name, num_frames, config.fps) as advance:
-        write_video(pipeline, picture, sound, output, seed=seed, on_frame=advance)
+        write_video(pipeline, picture, sound, output, seed=seed, on_frame=advance, recordings=recordings)
     elapsed_s, media_s = time.monotonic() - started, num_frames / config.fps
     typer.echo(f"{output}: {media_s:.1f} s of video in {elapsed_s:.1f} s (real-time factor {elapsed_s / media_s:.2f})")
+    if recordings:
+        typer.echo(f"{recordings.path}: its recording; `avacast replay` makes it again")
 
 
 def write_video(
@@ -146,31 +165,36 @@ def write_video(
     *,
     seed: int = 0,
     on_frame: Callable[[], None] = lambda: None,
+    recordings: RecordingFolder | None = None,
 ) -> None:
     """Renders `picture` (uint8 [H, W, 3]) speaking `sound` to the MP4 `output`; nothing is left there on an error.
 
-    `on_frame` is called after each frame. Raises what the pipeline, the sound and the file raise.
+    `on_frame` is called after each frame; with `recordings` the session is recorded there. Raises what the pipeline,
+    the sound and the files raise.
     """
     config = pipeline.config
-    session = pipeline.open_session(picture, seed=seed)
-    with VideoFile(
+    session: AnySession = pipeline.open_session(picture, seed=seed)
+    if recordings:
+        session = recordings.begin(session, pipeline, picture, seed, output.stem)
+    video = VideoFile(
         output,
         height=config.height,
         width=config.width,
         fps=config.fps,
         sample_rate_hz=sound.heard_rate_hz,
         num_channels=sound.num_channels,
-    ) as file:
+    )
+    with contextlib.closing(session), video as file:
         for block in sound.blocks():
             session.push(block.engine)
             file.write_sound(block.heard)
             _write_ready_frames(session, file, on_frame)
         session.flush()
         _write_ready_frames(session, file, on_frame)
-    assert session.finished, "a flushed session runs out"
+        assert session.finished, "a flushed session runs out"
 
 
-def _write_ready_frames(session: Session, file: VideoFile, on_frame: Callable[[], None]) -> None:
+def _write_ready_frames(session: AnySession, file: VideoFile, on_frame: Callable[[], None]) -> None:
     while frames := session.pull():
         for frame in frames:
             file.write_frame(frame.image)

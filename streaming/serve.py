@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avacast.engine.errors import Unavailable
+from avacast.streaming.recorded_session import RecordingFolder
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from avacast.streaming.tts import TTS
     from avacast.streaming.worker import Worker
 
 STARTED_POLL_S = 0.02
 MAX_SHUTDOWN_S = 3
-MAX_WEBSOCKET_BYTES = 65_536
+MAX_WEBSOCKET_BYTES = 262_144
+"""Beyond it the connection is closed with code 1009 before the message is whole. Each websocket refuses far smaller
+ones itself (`speech_protocol`), with a reason, and stays open."""
 
 
 def serve(
@@ -35,6 +39,20 @@ def serve(
     threads: Annotated[
         int | None, typer.Option(min=1, max=256, help="CPU threads of the engine; left out: all cores but one.")
     ] = None,
+    tts: Annotated[
+        str,
+        typer.Option(
+            help="Who speaks what is typed: espeak (embedded), elevenlabs, cartesia, deepgram, rime or openai. The key "
+            "is read from the environment, like ELEVENLABS_API_KEY."
+        ),
+    ] = "espeak",
+    tts_voice: Annotated[str, typer.Option(help="Voice, as the service names it.", show_default="its own")] = "",
+    tts_url: Annotated[
+        str, typer.Option(help="Another address of the service, like wss://host.", show_default="its own")
+    ] = "",
+    record: Annotated[
+        Path | None, typer.Option(help="Record every session in this folder, for `avacast replay`.", show_default="no")
+    ] = None,
 ) -> None:
     """Serve live avatars to the browser.
 
@@ -45,9 +63,20 @@ def serve(
     On another port: `avacast serve --port 9000 --max-sessions 1`.
 
     With your own model: `avacast serve --bundle ./my-model --threads 8`.
+
+    With another voice: `ELEVENLABS_API_KEY=... avacast serve --tts elevenlabs`.
+
+    Other programs speak through the websocket /v1/sessions/ID/audio.
     """
+    from avacast.streaming.tts_catalogue import tts_factory
+
+    make_tts = tts_factory(tts, os.environ, voice=tts_voice, url=tts_url)
+    recordings = RecordingFolder(record, bundle) if record else None
+    if recordings:
+        recordings.check()
     with _listen(host, port) as listening:  # before the heavy imports: a busy port is told at once
-        _run(listening, _url(host, port), bundle, max_sessions, threads or max(1, (os.cpu_count() or 1) - 1))
+        num_threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        _run(listening, _url(host, port), bundle, max_sessions, num_threads, make_tts, recordings)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -70,15 +99,24 @@ def _url(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def _run(listening: socket.socket, url: str, bundle: Path | None, max_sessions: int, num_threads: int) -> None:
+def _run(
+    listening: socket.socket,
+    url: str,
+    bundle: Path | None,
+    max_sessions: int,
+    num_threads: int,
+    make_tts: Callable[[], TTS],
+    recordings: RecordingFolder | None,
+) -> None:
     typer.echo("loading the model ...", err=True)
     from avacast.streaming.portraits import Portraits
     from avacast.streaming.server import make_app
     from avacast.streaming.worker import Worker
     from avacast.streaming.worker_process import load_bundle
 
-    worker = Worker(partial(load_bundle, bundle), num_threads=num_threads)
-    server = make_server(make_app(worker, max_sessions=max_sessions, portraits=Portraits()))
+    worker = Worker(partial(load_bundle, bundle), num_threads=num_threads, recordings=recordings)
+    app = make_app(worker, max_sessions=max_sessions, portraits=Portraits(), make_tts=make_tts)
+    server = make_server(app)
     announce = partial(typer.echo, f"avacast is live on {url}")
     asyncio.run(serve_until_stopped(server, worker, listening, announce))
 

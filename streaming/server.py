@@ -1,4 +1,4 @@
-"""The HTTP interface: the page, the portraits, sessions with their offers and events, and two health checks.
+"""The HTTP interface: the page, the portraits, sessions with their offers and what they say, and two health checks.
 
 Routes only: each takes a request apart, asks one thing of the rooms behind, and shapes the answer.
 """
@@ -13,21 +13,23 @@ from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
-from avacast.engine.errors import AvacastError, Unavailable
-from avacast.streaming import http_errors
+from avacast.engine.errors import Unavailable
+from avacast.streaming import http_errors, sockets
 from avacast.streaming.call import Call
 from avacast.streaming.calls import Calls
 from avacast.streaming.http_errors import RequestError
 from avacast.streaming.offer import MAX_BYTES as MAX_OFFER_BYTES
 from avacast.streaming.peer import set_video_bitrate
 from avacast.streaming.portraits import Portraits
+from avacast.streaming.sockets import same_origin
+from avacast.streaming.tts import TTS
+from avacast.streaming.tts_espeak import EspeakTTS
 from avacast.streaming.worker import Worker
 
 MAX_UPLOAD_BYTES = 10_000_000
@@ -65,8 +67,10 @@ class Line(_Message):
     text: str = Field(max_length=MAX_TEXT_CHARS)
 
 
-def make_app(worker: Worker, *, max_sessions: int, portraits: Portraits) -> FastAPI:
-    """The application around a worker, which the caller starts and ends."""
+def make_app(
+    worker: Worker, *, max_sessions: int, portraits: Portraits, make_tts: Callable[[], TTS] = EspeakTTS
+) -> FastAPI:
+    """The application around a worker, which the caller starts and ends. `make_tts` makes each session's voice."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -77,10 +81,11 @@ def make_app(worker: Worker, *, max_sessions: int, portraits: Portraits) -> Fast
 
     app = FastAPI(title="avacast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.worker, app.state.portraits = worker, portraits
-    app.state.calls = Calls(worker, max_sessions)
+    app.state.calls = Calls(worker, max_sessions, make_tts)
     http_errors.install(app)
     app.middleware("http")(_guard)
     app.include_router(router)
+    app.include_router(sockets.router)
     app.mount("/page", StaticFiles(directory=PAGE))
     return app
 
@@ -93,16 +98,12 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
         response: Response = http_errors.error_response(411, "length_required", "send the body with its length")
     elif not length.isdecimal() or int(length) > limit:
         response = http_errors.error_response(413, "too_large", f"the body exceeds {limit} bytes")
-    elif not _same_origin(request.headers.get("origin"), request.headers.get("host")):
+    elif not same_origin(request.headers.get("origin"), request.headers.get("host")):
         response = http_errors.error_response(403, "foreign_origin", "requests from other sites are refused")
     else:
         response = await call_next(request)
     response.headers.update(SECURITY_HEADERS)
     return response
-
-
-def _same_origin(origin: str | None, host: str | None) -> bool:
-    return origin is None or urlsplit(origin).netloc == host
 
 
 def _calls(request: Request) -> Calls:
@@ -177,49 +178,14 @@ async def say(line: Line, call: TheCall) -> dict[str, float]:
     return {"duration_s": round(await call.say(line.text), 3)}
 
 
+@router.post("/api/sessions/{session}/clear")
+async def clear(call: TheCall) -> dict[str, float | int]:
+    """Interrupts whatever the avatar says or was to say."""
+    position_s, epoch = call.clear()
+    return {"playback_position": round(position_s, 4), "epoch": epoch}
+
+
 @router.delete("/api/sessions/{session}", status_code=HTTPStatus.NO_CONTENT)
 async def end_session(call: TheCall) -> None:
     """Answers at once; the connection is taken down behind it."""
     call.end("stopped", "the viewer stopped the session")
-
-
-@router.websocket("/api/sessions/{session}/events")
-async def events(websocket: WebSocket, session: str) -> None:
-    """State and numbers once a second until the session has ended; what the viewer sends is read and ignored."""
-    await websocket.accept()
-    try:
-        if not _same_origin(websocket.headers.get("origin"), websocket.headers.get("host")):
-            raise RequestError(HTTPStatus.FORBIDDEN, "foreign_origin", "requests from other sites are refused")
-        call = websocket.app.state.calls.get(session)
-        queue = call.subscribe()
-    except AvacastError as error:
-        await websocket.send_json({"type": "error", "error": {"code": error.code, "message": str(error)}})
-        await websocket.close(1008)
-        return
-    reading = asyncio.create_task(_until_disconnect(websocket))
-    try:
-        await _forward(queue, websocket, reading)
-    finally:
-        reading.cancel()
-        call.unsubscribe(queue)
-
-
-async def _forward(queue: asyncio.Queue[dict[str, Any]], websocket: WebSocket, reading: asyncio.Task[None]) -> None:
-    with contextlib.suppress(WebSocketDisconnect):
-        while not reading.done():
-            waiting = asyncio.create_task(queue.get())
-            await asyncio.wait([waiting, reading], return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                waiting.cancel()
-                return
-            event = waiting.result()
-            await websocket.send_json(event)
-            if event["state"] == "ended":
-                await websocket.close()
-                return
-
-
-async def _until_disconnect(websocket: WebSocket) -> None:
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            await websocket.receive_text()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from avacast.engine.errors import AvacastError, Unavailable
 from avacast.streaming.channel import Channel
 from avacast.streaming.messages import Alive, Audio, Close, Ended, Event, Failed, Frames, Open, Opened, Ready
+from avacast.streaming.recorded_session import RecordingFolder
 from avacast.streaming.worker_process import run
 
 log = logging.getLogger(__name__)
@@ -49,13 +50,15 @@ class Worker:
     Args:
         load: called in the process, returns the Pipeline; must be picklable.
         num_threads: of torch in the process.
+        recordings: where every session is recorded; None records none.
     """
 
-    def __init__(self, load: Callable[[], Any], *, num_threads: int) -> None:
+    def __init__(self, load: Callable[[], Any], *, num_threads: int, recordings: RecordingFolder | None = None) -> None:
         self.model: Ready | None = None
         """The loaded model; None while none is loaded."""
         self._load = load
         self._num_threads = num_threads
+        self._recordings = recordings
         self._listeners: dict[str, Listener] = {}
         self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)
         self._generation = 0
@@ -112,7 +115,10 @@ class Worker:
         loop, generation = asyncio.get_running_loop(), self._generation
         self._loaded = loop.create_future()
         self._process = context.Process(
-            target=run, args=(theirs, self._load, self._num_threads), name="avacast-worker", daemon=True
+            target=run,
+            args=(theirs, self._load, self._num_threads, self._recordings),
+            name="avacast-worker",
+            daemon=True,
         )
         # Ctrl-C reaches the whole process group. The worker ends when the pipe does, so it never sees the signal: the
         # mask is inherited, also for the time before the process could install a handler.

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from avacast.engine.errors import AvacastError
 from avacast.streaming.channel import Channel
@@ -30,6 +29,7 @@ from avacast.streaming.messages import Alive, Close, Command, Ended, Event, Fail
 
 if TYPE_CHECKING:
     from avacast.engine.pipeline import Pipeline
+    from avacast.streaming.recorded_session import AnySession, RecordingFolder
 
 MAX_INBOX = 512
 """Commands not yet looked at. Policy when full: the reader waits, the pipe fills, and the server is told by its own
@@ -50,13 +50,19 @@ def load_bundle(path: Path | None) -> Pipeline:
 
 
 class EngineLoop:
-    """All sessions of the process. `post` takes the events; it returns False when it could not."""
+    """All sessions of the process. `post` takes the events; it returns False when it could not.
 
-    def __init__(self, pipeline: Pipeline, post: Callable[[Event], bool]) -> None:
+    With `recordings` every session is recorded there.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, post: Callable[[Event], bool], recordings: RecordingFolder | None = None
+    ) -> None:
         self.lanes: dict[str, Lane] = {}
         self.config = pipeline.config
         self._pipeline = pipeline
         self._post = post
+        self._recordings = recordings
         self._turns: deque[str] = deque()
 
     def handle(self, command: Command) -> None:
@@ -79,17 +85,19 @@ class EngineLoop:
         return False
 
     def _open(self, command: Open) -> None:
-        self.lanes[command.session] = self._new_lane(command.picture, command.seed)
+        session: AnySession = self._pipeline.open_session(command.picture, seed=command.seed)
+        if self._recordings:
+            session = self._recordings.begin_if_possible(
+                session, self._pipeline, command.picture, command.seed, command.session
+            )
+        self.lanes[command.session] = Lane(session, self.config.samples_per_frame)
         self._turns.append(command.session)
         self._post(Opened(command.session))
 
     def warm_up(self) -> None:
         """Runs every network once, so that the first viewer does not wait for what is prepared on first use."""
         grey = np.full((self.config.height, self.config.width, 3), 128, np.uint8)
-        self._new_lane(grey, 0).close()
-
-    def _new_lane(self, picture: NDArray[np.uint8], seed: int) -> Lane:
-        return Lane(self._pipeline.open_session(picture, seed=seed), self.config.samples_per_frame)
+        Lane(self._pipeline.open_session(grey), self.config.samples_per_frame).close()
 
     def _advance(self, session: str) -> None:
         lane = self.lanes[session]
@@ -117,12 +125,18 @@ class EngineLoop:
             self._give_up(session, "engine_failed", "the engine failed in this session; start it again")
 
     def _give_up(self, session: str, code: str, message: str) -> None:
-        if self.lanes.pop(session, None):
+        if lane := self.lanes.pop(session, None):
             self._turns.remove(session)
+            lane.close()
         self._post(Ended(session, code, message))
 
 
-def run(connection: Connection[Any, Any], load: Callable[[], Pipeline], num_threads: int) -> None:
+def run(
+    connection: Connection[Any, Any],
+    load: Callable[[], Pipeline],
+    num_threads: int,
+    recordings: RecordingFolder | None = None,
+) -> None:
     """The process's main function: loads the model, reports Ready or Failed, then serves until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which closes the pipe
     inbox: queue.Queue[Command] = queue.Queue(MAX_INBOX)
@@ -136,7 +150,7 @@ def run(connection: Connection[Any, Any], load: Callable[[], Pipeline], num_thre
         import torch
 
         torch.set_num_threads(num_threads)
-        engine = EngineLoop(load(), channel.post)
+        engine = EngineLoop(load(), channel.post, recordings)
         engine.warm_up()
     except AvacastError as error:
         channel.post(Failed(error.code, str(error), error.exit_code))

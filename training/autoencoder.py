@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from avacast.engine.config import SPATIAL_STRIDE, VAEConfig
 from avacast.engine.tiny_vae import GrowUpsample, MemoryBlock, Pool, TinyVAE
-from avacast.training.checkpoint import load_stage, save_stage
+from avacast.training.checkpoint import averaged_weights, load_stage, save_stage
 from avacast.training.clips import VALIDATION_SEED, make_clip
 from avacast.training.optimiser import Optimiser
 
@@ -35,11 +35,15 @@ class AutoencoderRecipe:
     num_frames: int = 9
     crop: int = 96
     batch_size: int = 4
-    num_steps: int = 1800
+    num_steps: int = 3800
+    num_decoder_steps: int = 1500
+    """More for the decoder alone, once the latents are settled: the transformer may learn them meanwhile."""
     lr: float = 2e-3
+    decoder_lr: float = 1e-3
     ema: float = 0.995
     lip_weight: float = 4.0
-    temporal_weight: float = 1.0
+    temporal_weight: float = 2.0
+    """Of the error's change from frame to frame: what flickers."""
     latent_noise: float = 0.06
 
 
@@ -129,25 +133,52 @@ def train_autoencoder(
     optimiser = Optimiser(vae, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
     path = folder / "autoencoder.pt"
     load_stage(path, vae, optimiser)
-    if optimiser.step_index >= recipe.num_steps:
-        return path
+    if optimiser.step_index < recipe.num_steps:
+        _run(vae, optimiser, recipe, path, "auto-encoder", seed, size, recipe.num_steps)
+    return path
+
+
+def train_decoder(
+    config: VAEConfig, recipe: AutoencoderRecipe, start: Path, folder: Path, seed: int, size: int, device: str = "cpu"
+) -> Path:
+    """Goes on with the decoder alone, from the averaged weights in `start`; the latents stay what they are.
+
+    Runs or resumes; returns the path of the trained state, which holds encoder and decoder.
+    """
+    torch.manual_seed(seed)
+    vae = TinyVAE(config)
+    vae.load_state_dict(averaged_weights(start))
+    vae.encoder.requires_grad_(requires_grad=False)
+    vae.to(device)
+    optimiser = Optimiser(vae, lr=recipe.decoder_lr, num_steps=recipe.num_decoder_steps, ema=recipe.ema)
+    path = folder / "decoder.pt"
+    load_stage(path, vae, optimiser)
+    if optimiser.step_index < recipe.num_decoder_steps:
+        _run(vae, optimiser, recipe, path, "decoder", seed + 1, size, recipe.num_decoder_steps)
+    return path
+
+
+def _run(
+    vae: TinyVAE,
+    optimiser: Optimiser,
+    recipe: AutoencoderRecipe,
+    path: Path,
+    name: str,
+    seed: int,
+    size: int,
+    num_steps: int,
+) -> None:
+    """Trains what requires a gradient until `num_steps`, and saves it as `path`."""
     pool = _Pool(recipe, 100_000 + seed, recipe.num_clips, size, 25.0)
     validation = _Pool(recipe, VALIDATION_SEED, 8, size, 25.0)
-    batches = pool.batches(recipe, np.random.default_rng(seed + optimiser.step_index))
-    bar = tqdm(
-        range(optimiser.step_index, recipe.num_steps),
-        "auto-encoder",
-        initial=optimiser.step_index,
-        total=recipe.num_steps,
-    )
-    for step in bar:
+    done = optimiser.step_index
+    batches = pool.batches(recipe, np.random.default_rng(seed + done))
+    for step in tqdm(range(done, num_steps), name, initial=done, total=num_steps):
         loss = _loss(vae, recipe, *next(batches))
         optimiser.step(loss)
-        if (step + 1) % 100 == 0:
+        if (step + 1) % 100 == 0 or step + 1 == num_steps:
             log.info("step %d: loss %.4f, %s", step + 1, loss.item(), _validate(vae, optimiser, validation))
             save_stage(path, vae, optimiser)
-    save_stage(path, vae, optimiser)
-    return path
 
 
 def _loss(vae: TinyVAE, recipe: AutoencoderRecipe, frames: Tensor, lips: Tensor) -> Tensor:

@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from avacast.engine.config import ModelConfig
 from avacast.engine.dit import DiT
-from avacast.engine.flow_matching import NUM_TRAIN_TIMESTEPS
-from avacast.engine.networks import Networks, velocity_of
+from avacast.engine.networks import Networks
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.reference import Reference
-from avacast.training.checkpoint import load_stage, save_stage
+from avacast.training.checkpoint import load_stage
 from avacast.training.corpus import CachedClips
+from avacast.training.loss import draw_sigmas, flow_matching_loss
 from avacast.training.optimiser import Optimiser
+from avacast.training.trainer import Trainer
 from avacast.training.validation import validate
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ class AvatarRecipe:
 
     num_clips: int = 850
     num_latents: int = 9
+    window_lengths: tuple[int, ...] = (6, 6, 4)
+    """Drawn from at every step: the windows of the profiles, and that of the longest twice."""
     batch_size: int = 12
     num_steps: int = 2000
     lr: float = 1.5e-3
@@ -60,8 +62,10 @@ class _Windows:
         self._std = torch.tensor(config.vae.latents_std)[:, None, None, None]
 
     def batch(self) -> dict[str, Tensor]:
-        """Sample and noise [B, C, F, h, w], reference [B, 4+C, F, h, w], audio, its mask, weight [B, 1, F, h, w]."""
-        clips, length = self._clips, self._config.window.window
+        """Sample and noise [B, C, F, h, w], reference [B, 4+C, F, h, w], audio, its mask, weight [B, 1, F, h, w], and
+        motion [B, F, 4M] for a model that takes it.
+        """
+        clips, length = self._clips, int(self._rng.choice(self._recipe.window_lengths))
         chosen: list[dict[str, Tensor]] = []
         for index in self._rng.integers(clips.num_clips, size=self._recipe.batch_size):
             start = int(self._rng.integers(clips.latents.shape[2] - length + 1))
@@ -74,24 +78,21 @@ class _Windows:
                     "reference": reference.layout(length),
                     "audio": clips.audio[index, span].float(),
                     "audio_mask": clips.audio_mask[index, span],
+                    "motion": clips.motion[index, span].float(),
                     "weight": (1.0 + self._recipe.face_weight * face + self._recipe.lip_weight * lip)[None],
                 }
             )
         batch = {name: torch.stack([row[name] for row in chosen]) for name in chosen[0]}
         heard = torch.from_numpy(self._rng.random(len(chosen)) >= self._recipe.audio_dropout)
         batch["audio_mask"] &= heard[:, None, None]
-        batch["sigma"] = self._sigmas(len(chosen))
+        batch["sigma"] = draw_sigmas(self._rng, len(chosen), self._config.sampler.shift, self._recipe.pure_noise)
         batch["noise"] = torch.randn_like(batch["sample"])
+        if not self._config.dit.motion_dim:
+            del batch["motion"]
         return batch
 
     def _normal(self, latents: Tensor) -> Tensor:
         return (latents.float() - self._mean) / self._std
-
-    def _sigmas(self, count: int) -> Tensor:
-        shift = self._config.sampler.shift
-        even = self._rng.random(count) * 0.98 + 0.02
-        shifted = shift * even / (1.0 + (shift - 1.0) * even)
-        return torch.from_numpy(np.where(self._rng.random(count) < self._recipe.pure_noise, 1.0, shifted)).float()
 
 
 def train_avatar(
@@ -112,41 +113,24 @@ def train_avatar(
     torch.manual_seed(seed)
     dit = DiT(config.dit).to(device)
     if recipe.compile:
-        dit.compile()
+        dit.compile(dynamic=False)
     optimiser = Optimiser(dit, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
     path = folder / "avatar.pt"
     load_stage(path, dit, optimiser)
     windows = _Windows(clips, config, recipe, seed + optimiser.step_index)
-    bar = tqdm(
-        range(optimiser.step_index, recipe.num_steps), "avatar", initial=optimiser.step_index, total=recipe.num_steps
-    )
-    running = 0.0
-    for step in bar:
-        loss = flow_matching_loss(dit, {name: value.to(device) for name, value in windows.batch().items()})
-        optimiser.step(loss)
-        running = loss.item() if not running else 0.98 * running + 0.02 * loss.item()
-        bar.set_postfix(loss=f"{running:.4f}", refresh=False)
-        if (step + 1) % recipe.validate_every == 0 or step + 1 == recipe.num_steps:
-            save_stage(path, dit, optimiser)
-            figures = ""
-            if report:
-                figures = validate(_averaged(networks, config, optimiser), folder / f"avatar_{step + 1:06d}.png")
-            log.info("step %d: loss %.4f, %s", step + 1, running, figures)
+
+    def loss_at(_step: int) -> Tensor:
+        return flow_matching_loss(dit, {name: value.to(device) for name, value in windows.batch().items()})
+
+    def on_checkpoint(steps_done: int, running_loss: float) -> None:
+        figures = ""
+        if report:
+            figures = validate(_averaged(networks, config, optimiser), folder / f"avatar_{steps_done:06d}.png")
+        log.info("step %d: loss %.4f, %s", steps_done, running_loss, figures)
+
+    trainer = Trainer("avatar", dit, optimiser, path, recipe.num_steps, recipe.validate_every)
+    trainer.run(loss_at, on_checkpoint)
     return path
-
-
-def flow_matching_loss(dit: DiT, batch: dict[str, Tensor]) -> Tensor:
-    """Mask-weighted error of the clean sample that the network's velocity implies."""
-    sigma = batch["sigma"][:, None, None, None, None]
-    noisy = (1.0 - sigma) * batch["sample"] + sigma * batch["noise"]
-    with torch.autocast(noisy.device.type, torch.bfloat16):
-        output = dit(
-            noisy, batch["sigma"] * NUM_TRAIN_TIMESTEPS, batch["reference"], batch["audio"], batch["audio_mask"]
-        ).float()
-    velocity = velocity_of(dit.config, output, noisy, sigma, batch["reference"])
-    implied = noisy - sigma * velocity
-    weight = batch["weight"]
-    return (weight * (implied - batch["sample"]).square()).mean() / weight.mean()
 
 
 def _averaged(networks: Networks, config: ModelConfig, optimiser: Optimiser) -> Pipeline:

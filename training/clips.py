@@ -28,6 +28,8 @@ class Clip:
     track: SpokenTrack
     performance: Performance
     portrait: Performance
+    motion_seed: int
+    """A session of this seed moves the head in the same way."""
 
     def frames(self, start: int, stop: int) -> Clip:
         """The same clip with only the frames [start, stop) to draw."""
@@ -48,4 +50,5 @@ def make_clip(seed: int, num_frames: int, fps: float) -> Clip:
     rng = np.random.default_rng(seed)
     identity = sample_identity(rng)
     track = spoken_track(rng, num_frames / fps, validation=seed >= VALIDATION_SEED)
-    return Clip(identity, track, perform(rng, track, num_frames, fps), neutral(rng))
+    portrait = neutral(rng)
+    return Clip(identity, track, perform(track, portrait, seed, num_frames, fps), portrait, seed)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from avacast.engine.audio_features import encode_clip
 from avacast.engine.config import TEMPORAL_STRIDE, ModelConfig
+from avacast.engine.motion import motion_of_latents
 from avacast.engine.networks import Networks
 from avacast.engine.windows import frames_of_latents
 from avacast.training.clips import make_clip
@@ -37,6 +38,8 @@ class CachedClips:
     """bfloat16 [N, L, A, D]."""
     audio_mask: Tensor
     """bool [N, L, A]."""
+    motion: Tensor
+    """bfloat16 [N, L, 4M], how the head moves."""
     face: Tensor
     """uint8 [N, L, h, w], share of each cell that is face, of 255."""
     lip: Tensor
@@ -94,7 +97,7 @@ def _encode(networks: Networks, config: ModelConfig, seed: int, num_latents: int
         latents = networks.encode(drawn.frames.permute(0, 3, 1, 2).float() / 255.0)[:, dropped:]
         reference = networks.encode(portrait.permute(2, 0, 1)[None].float() / 255.0)
     audio, audio_mask = encode_clip(
-        networks.speech_encoder, config.audio, clip.track.samples, TRACK_LATENTS, hop=config.window.hop
+        networks.speech_encoder, config.audio, clip.track.samples, TRACK_LATENTS, hop=config.profile("mic").window.hop
     )
     span = slice(start, start + num_latents)
     return CachedClips(
@@ -102,6 +105,7 @@ def _encode(networks: Networks, config: ModelConfig, seed: int, num_latents: int
         reference.bfloat16().cpu(),
         audio[span].bfloat16().cpu(),
         audio_mask[span].cpu(),
+        torch.from_numpy(motion_of_latents(clip.motion_seed, span.start, span.stop, config.fps)).bfloat16(),
         _per_latent(drawn.face_mask)[dropped:].cpu(),
         _per_latent(drawn.lip_mask)[dropped:].cpu(),
     )

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from avacast.engine.face_reading import FaceBoxes
+from avacast.engine.mouth import Box
 from avacast.training.backdrop import draw_backdrop, draw_body
 from avacast.training.eye_drawing import EYES_BOX, draw_eyes
 from avacast.training.hair import draw_back_hair, has_back_hair
@@ -23,7 +25,7 @@ from avacast.training.mouth_drawing import MOUTH_BOX, draw_mouth, mouth_shape
 from avacast.training.performance import HeadMotion, Performance
 from avacast.training.shapes import POINTS, Canvas, cover, ellipse
 
-__all__ = ["Identity", "Performance", "Rendered", "mouth_box", "render", "sample_identity"]
+__all__ = ["Identity", "Performance", "Rendered", "face_boxes", "mouth_box", "render", "sample_identity"]
 
 CELL = 8
 """Pixels of the frame in one cell of the masks (the auto-encoder's spatial stride)."""
@@ -84,12 +86,25 @@ def render(identity: Identity, performance: Performance, *, size: int = 256, dev
     )
 
 
-def mouth_box(identity: Identity, size: int = 256) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right in pixels of the region that holds the mouth through all usual motion."""
-    scale = size / POINTS
+def mouth_box(identity: Identity, size: int = 256) -> Box:
+    """The region that holds the mouth through all usual motion."""
     half = 0.5 * identity.mouth_width + 14
-    top, bottom = identity.mouth_y - 24, identity.mouth_y + 54
-    return round(top * scale), round((128 - half) * scale), round(bottom * scale), round((128 + half) * scale)
+    return _scaled((identity.mouth_y - 24, 128 - half, identity.mouth_y + 54, 128 + half), size / POINTS)
+
+
+def face_boxes(identity: Identity, size: int = 256) -> FaceBoxes:
+    """Where mouth, eyes and nose are through all usual motion."""
+    scale = size / POINTS
+    half = identity.eye_spacing + identity.eye_width + 8
+    lid, below = identity.eye_y - identity.eye_height, identity.eye_y + 0.55 * identity.eye_height
+    eyes = (lid - 6, 128 - half, below + 8, 128 + half)
+    nose = (below + 4, 128 - 28, identity.mouth_y - 16, 128 + 28)
+    return FaceBoxes(mouth_box(identity, size), _scaled(eyes, scale), _scaled(nose, scale))
+
+
+def _scaled(box: tuple[float, float, float, float], scale: float) -> Box:
+    top, left, bottom, right = box
+    return round(top * scale), round(left * scale), round(bottom * scale), round(right * scale)
 
 
 def _draw_layers(identity: Identity, size: int, device: str) -> _Layers:

@@ -1,8 +1,10 @@
 """`avacast train held-out`: the small evaluation set, people, voices and words that training never meets.
 
-Each clip is a portrait, a sound file and a JSON file beside them. Eight clips are drawn, so that what the mouth really
-did is known; two are spoken by another engine (flite), of which only the sound is known. True frames are not stored:
-what the measures read off them is, so that whoever judges a model needs no renderer.
+Each clip is a portrait, a sound file and a JSON file beside them. Eight clips are drawn, so that what the head really
+did is known; two are spoken by another engine, of which only the sound is known. That engine is flite, whose voices are
+joined from diphones cut out of recorded human speech: it stands in for recordings of whole sentences, which are not in
+the set. True frames are not stored: what the measures read off them is, so that whoever judges a model needs no
+renderer. The seed of the head's motion is stored too, so that a model that takes it moves as the true head did.
 
 Pictures and words are a matter of the seeds alone. Sound is nearly so: espeak-ng carries some state from one utterance
 to the next, and some of its voices are a little different at every run.
@@ -14,7 +16,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,11 +29,13 @@ from PIL import Image
 from avacast.engine import measures
 from avacast.engine.config import POCKET, SAMPLE_RATE_HZ
 from avacast.engine.errors import Unavailable
-from avacast.engine.mouth import Box, mouth_opening
+from avacast.engine.eyes import eye_opening
+from avacast.engine.face_reading import read_face
+from avacast.engine.mouth import Box
 from avacast.engine.voice import Phoneme, Voice
 from avacast.training.acting import neutral, perform
 from avacast.training.clips import VALIDATION_SEED, Clip
-from avacast.training.face_renderer import mouth_box
+from avacast.training.face_renderer import face_boxes
 from avacast.training.identity import sample_identity
 from avacast.training.sentences import sentence
 from avacast.training.speech import VALIDATION_VARIANTS, SpokenTrack, degrade
@@ -84,13 +88,13 @@ def drawn_clip(index: int) -> tuple[Clip, Said]:
     rng = np.random.default_rng(FIRST_SEED + index)
     identity = sample_identity(rng)
     said = _embedded_voice(rng, VALIDATION_VARIANTS[index], degraded=index % 2 == 1)
-    return Clip(identity, said.track, perform(rng, said.track, NUM_FRAMES, FPS), neutral(rng)), said
+    portrait, seed = neutral(rng), FIRST_SEED + index
+    return Clip(identity, said.track, perform(said.track, portrait, seed, NUM_FRAMES, FPS), portrait, seed), said
 
 
 def write_drawn_clip(path: Path, clip: Clip, said: Said, size: int) -> None:
     """The files of a drawn clip: `path` with the endings .png, .flac and .json."""
-    portrait = clip.render_portrait(size).numpy()
-    _write(path, portrait, said, mouth_box(clip.identity, size), _truth(clip, portrait, size))
+    _write(path, clip, said, size, _truth(clip, size))
 
 
 def write_other_clip(path: Path, index: int, size: int) -> None:
@@ -98,44 +102,51 @@ def write_other_clip(path: Path, index: int, size: int) -> None:
     rng = np.random.default_rng(OTHER_SEED + index)
     identity = sample_identity(rng)
     said = _flite(rng, OTHER_VOICES[index])
-    clip = Clip(identity, said.track, perform(rng, said.track, 1, FPS), neutral(rng))
-    _write(path, clip.render_portrait(size).numpy(), said, mouth_box(identity, size), None)
+    portrait, seed = neutral(rng), OTHER_SEED + index
+    clip = Clip(identity, said.track, perform(said.track, portrait, seed, 1, FPS), portrait, seed)
+    _write(path, clip, said, size, None)
 
 
-def _write(path: Path, portrait: NDArray[np.uint8], said: Said, box: Box, truth: dict[str, Any] | None) -> None:
+def _write(path: Path, clip: Clip, said: Said, size: int, truth: dict[str, Any] | None) -> None:
     try:
         import soundfile
     except ImportError as error:
         raise Unavailable("the sound files need soundfile; pip install soundfile") from error
+    boxes = face_boxes(clip.identity, size)
+    asleep = replace(clip, portrait=replace(clip.portrait, blink=np.ones(1, np.float32))).render_portrait(size).numpy()
     description = {
         "voice": said.voice,
         "text": said.text,
         "fps": FPS,
-        "mouth_box": box,
+        "seed": clip.motion_seed,
+        "boxes": asdict(boxes),
+        "eyes_closed": round(float(eye_opening(asleep[None], boxes.eyes)[0]), 5),
         "phonemes": [[p.name, round(p.start_s, 3), round(p.end_s, 3)] for p in said.track.phonemes],
         "truth": truth,
     }
+    portrait = clip.render_portrait(size).numpy()
     Image.fromarray(portrait).save(path.with_suffix(".png"), optimize=True)
     soundfile.write(path.with_suffix(".flac"), said.track.samples, SAMPLE_RATE_HZ, subtype="PCM_16")
     path.with_suffix(".json").write_text(json.dumps(description, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _truth(clip: Clip, portrait: NDArray[np.uint8], size: int) -> dict[str, Any]:
+def _truth(clip: Clip, size: int) -> dict[str, Any]:
     """What the renderer knows of the clip, and what the measures read off its frames."""
-    drawn = clip.render(size)
+    drawn, portrait = clip.render(size), clip.render_portrait(size).numpy()
     frames = drawn.frames.numpy()
     still = measures.still_cells(frames, portrait)
     face = _bounds(drawn.face_mask.numpy().max(axis=0) > 0.5)
+    reading = read_face(frames, portrait, face_boxes(clip.identity, size))
     return {
         "opening": _rounded(drawn.opening.numpy()),
         "width": _rounded(drawn.width.numpy()),
-        "mouth_reading": _rounded(mouth_opening(frames, mouth_box(clip.identity, size))),
+        "reading": {field.name: _rounded(getattr(reading, field.name)) for field in fields(reading)},
         "still_cells": ["".join(".#"[cell] for cell in row) for row in still.astype(int)],
         "face_box": face,
-        "frame_difference": _rounded(measures.frame_difference(frames)),
         "still_difference": float(measures.frame_difference(frames, still).mean()),
         "gradient_energy": measures.gradient_energy(frames, face),
         "colour_drift": measures.colour_drift(frames, DRIFT_FRAMES),
+        "colours": measures.mean_colours(frames).round(1).tolist(),
     }
 
 

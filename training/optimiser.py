@@ -61,19 +61,38 @@ class Muon(torch.optim.Optimizer):
         parameter.add_(update, alpha=-group["lr"] * scale)
 
 
-class Optimiser:
-    """The two optimisers, gradient clipping, one warm-up-and-cosine schedule and the moving average, as one."""
+def muon_and_adamw(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for what is a matrix at heart, AdamW for the rest: for training from nothing."""
+    matrices = [p for p in parameters if p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= 8]
+    taken = {id(p) for p in matrices}
+    others = [p for p in parameters if id(p) not in taken]
+    return [
+        Muon(matrices, lr, weight_decay=weight_decay),
+        torch.optim.AdamW(others, lr, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
 
-    def __init__(self, module: nn.Module, *, lr: float, num_steps: int, ema: float, weight_decay: float = 0.01) -> None:
+
+def adamw(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """AdamW for everything: for weights that were trained already, and for adapters beside them."""
+    return [torch.optim.AdamW(parameters, lr, betas=(0.9, 0.99), weight_decay=weight_decay)]
+
+
+class Optimiser:
+    """The optimisers, gradient clipping, one warm-up-and-cosine schedule and the moving average, as one."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        lr: float,
+        num_steps: int,
+        ema: float,
+        weight_decay: float = 0.01,
+        parts: Callable[[list[nn.Parameter], float, float], list[torch.optim.Optimizer]] = muon_and_adamw,
+    ) -> None:
+        """`parts(parameters, lr, weight_decay)` makes the optimisers of the parameters that are trained."""
         self._module = module
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        matrices = [p for p in parameters if p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= 8]
-        taken = {id(p) for p in matrices}
-        others = [p for p in parameters if id(p) not in taken]
-        self._parts: list[torch.optim.Optimizer] = [
-            Muon(matrices, lr, weight_decay=weight_decay),
-            torch.optim.AdamW(others, lr, betas=(0.9, 0.95), weight_decay=0.0),
-        ]
+        self._parts = parts([p for p in module.parameters() if p.requires_grad], lr, weight_decay)
         self._lr, self._num_steps, self._ema = lr, num_steps, ema
         self.step_index = 0
         self.average = {name: p.detach().clone() for name, p in module.state_dict().items()}

@@ -16,8 +16,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from avacast.engine.bundle import write_bundle
 from avacast.engine.config import POCKET, ModelConfig
 from avacast.engine.networks import Networks
-from avacast.engine.pipeline import default_dtype
-from avacast.training.autoencoder import AutoencoderRecipe, train_autoencoder
+from avacast.engine.precision_choice import choose_precision
+from avacast.training.autoencoder import AutoencoderRecipe, train_autoencoder, train_decoder
 from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips, cache_clips, load_clips
@@ -75,7 +75,8 @@ def prepare(
     networks = Networks.build(config)
     networks.speech_encoder.load_state_dict(averaged_weights(speech, "encoder."))
     networks.vae.load_state_dict(averaged_weights(autoencoder))
-    networks = networks.for_inference(device, default_dtype(device))
+    networks = networks.for_inference(device, choose_precision(config, device))
+    decoder = train_decoder(config.vae, recipe.autoencoder, autoencoder, output, seed, size, device)
     avatar = recipe.avatar
     paths = cache_clips(
         networks, config, output / "cache", first_seed=seed, num_clips=avatar.num_clips, num_latents=avatar.num_latents
@@ -85,8 +86,8 @@ def prepare(
     config = dataclasses.replace(config, vae=dataclasses.replace(config.vae, latents_mean=mean, latents_std=std))
     normalised = Networks.build(config)
     normalised.speech_encoder.load_state_dict(networks.speech_encoder.state_dict())
-    normalised.vae.load_state_dict(averaged_weights(autoencoder))
-    return config, normalised.for_inference(device, default_dtype(device)), clips
+    normalised.vae.load_state_dict(averaged_weights(decoder))
+    return config, normalised.for_inference(device, choose_precision(config, device)), clips
 
 
 def publish(config: ModelConfig, networks: Networks, dit: dict[str, torch.Tensor], bundle: Path) -> None:

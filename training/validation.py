@@ -65,7 +65,7 @@ def _compare(pipeline: Pipeline, clip: Clip) -> _Compared:
 
 
 def _generate(pipeline: Pipeline, clip: Clip, size: int) -> NDArray[np.uint8]:
-    session = pipeline.open_session(clip.render_portrait(size).numpy())
+    session = pipeline.open_session(clip.render_portrait(size).numpy(), seed=clip.motion_seed)
     session.push(clip.track.samples)
     session.flush()
     images: list[NDArray[np.uint8]] = []

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from avacast.bench import ablation as module
 from avacast.bench.ablation import ablation, lip_correlation, measure, overlap_edges
 from avacast.bench.held_out_clip import HeldOutClip
-from avacast.engine.config import WindowConfig
 from avacast.engine.errors import BadSetting
 from avacast.engine.guidance import Guidance
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.profile import WindowConfig
 
 
 def test_a_seam_is_where_an_overlap_begins_or_ends() -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from avacast.bench.clip_figures import Figures, figures_of, figures_of_truth, joints, mean_of
 from avacast.bench.held_out_clip import HeldOutClip
-from avacast.engine.config import POCKET, WindowConfig
+from avacast.engine.config import POCKET
+from avacast.engine.profile import WindowConfig
 
 Paint = Callable[[NDArray[np.float64]], NDArray[np.uint8]]
 WINDOW = POCKET.window

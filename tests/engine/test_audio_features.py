@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from avacast.engine.audio_features import (
+    SILENCE_PEAK,
     Features,
     FeatureStream,
     SpeechEncoder,
@@ -117,8 +118,7 @@ def test_a_latent_frame_hears_nothing_beyond_its_run_and_right_context(
 def test_a_shorter_first_run_lets_windows_of_any_length_end_where_runs_end(
     tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, noise_3s: Samples
 ):
-    config = replace(tiny_config, window=replace(tiny_config.window, window=5, overlap=3))
-    features = open_features(tiny_encoder, config)
+    features = open_features(tiny_encoder, tiny_config, replace(tiny_config.window, window=5, overlap=3))
     ready: set[int] = set()
     for piece in cut(noise_3s, 160):
         features.push(piece)
@@ -189,6 +189,218 @@ def test_cached_features_may_enter_a_loss(tiny_config: ModelConfig, tiny_encoder
 def pocket() -> SpeechEncoder:
     torch.manual_seed(0)
     return SpeechEncoder(POCKET.audio).eval()
+
+
+@pytest.fixture(scope="module")
+def gap(noise_3s: Samples) -> Samples:
+    """Half a second of sound, two of digital silence, half a second of sound."""
+    sound = noise_3s.copy()
+    sound[8_000:40_000] = 0
+    return sound
+
+
+class TestSilence:
+    @given(cuts=st.lists(st.integers(0, 48_000), max_size=8))
+    @settings(max_examples=20)
+    def test_chunked_equals_whole_around_a_gap(
+        self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, gap: Samples, cuts: list[int]
+    ):
+        """Whether a run is left out depends on the position and the sound, never on how it was cut."""
+        whole, _ = encode_clip(tiny_encoder, tiny_config.audio, gap, NUM_LATENTS, hop=HOP)
+        assert torch.equal(take_by_hops(stream(tiny_config, tiny_encoder), np.split(gap, sorted(cuts))), whole)
+
+    @pytest.mark.parametrize("size", [1, 641, 48_000])
+    def test_chunked_equals_whole_around_a_gap_in_equal_pieces(
+        self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, gap: Samples, size: int
+    ):
+        whole, _ = encode_clip(tiny_encoder, tiny_config.audio, gap, NUM_LATENTS, hop=HOP)
+        assert torch.equal(take_by_hops(stream(tiny_config, tiny_encoder), cut(gap, size)), whole)
+
+    def test_runs_that_hear_only_silence_are_the_steady_token_and_no_others(
+        self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, gap: Samples
+    ):
+        """A run is left out once its left context is silent too, and computed again before the sound comes back."""
+        audio, mask = encode_clip(tiny_encoder, tiny_config.audio, gap, NUM_LATENTS, hop=HOP)
+        index = stream_split(0, NUM_LATENTS, tiny_config.audio.margin)
+        cached = (audio == tiny_encoder.silence).all(dim=-1) & mask
+        # Runs end at the tokens 14, 30, 46, ...: from 62 - 25 on, and up to 110 + 4, there is no sound.
+        assert index[cached].unique().tolist() == list(range(62, 110))
+        assert not torch.isin(index[mask & ~cached], index[cached]).any()
+
+    def test_nothing_is_computed_in_silence(self, tiny_config: ModelConfig, gap: Samples):
+        """The encoder runs once for its steady state, whatever the number of sessions and of silent runs."""
+        encoder = SpeechEncoder(tiny_config.audio).eval()
+        num_runs = 0
+
+        def count(*_: object) -> None:
+            nonlocal num_runs
+            num_runs += 1
+
+        encoder.register_forward_hook(count)
+        for _ in range(3):
+            features = stream(tiny_config, encoder)
+            features.push(np.zeros(160_000, np.float32))
+            features.take(0, 40)
+        assert num_runs == 1
+        encode_clip(encoder, tiny_config.audio, gap, 2 * HOP, hop=HOP)
+        assert num_runs == 3
+
+    @pytest.mark.parametrize(("peak", "is_cached"), [(SILENCE_PEAK, True), (1.01 * SILENCE_PEAK, False)])
+    def test_silence_ends_at_the_threshold_of_either_sign(
+        self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, peak: float, is_cached: bool
+    ):
+        for sign in (-1, 1):
+            hum = np.zeros(16_000, np.float32)
+            hum[3_000] = sign * np.float32(peak)
+            audio, mask = encode_clip(tiny_encoder, tiny_config.audio, hum, HOP, hop=HOP)
+            assert bool((audio[mask] == tiny_encoder.silence).all()) == is_cached
+
+    def test_a_silent_start_and_end_are_cached_too(
+        self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, noise_3s: Samples
+    ):
+        features = stream(tiny_config, tiny_encoder)
+        features.push(np.zeros(16_000, np.float32))
+        features.push(noise_3s[:4_000])
+        features.flush()
+        first, first_mask = features.take(0, HOP)
+        assert torch.equal(first[first_mask], tiny_encoder.silence.expand(int(first_mask.sum()), -1))
+        last, _ = features.take(14, 16)  # beyond the end of the sound
+        assert torch.equal(last, tiny_encoder.silence.expand_as(last))
+
+    def test_the_steady_state_is_that_of_long_silence(self, pocket: SpeechEncoder):
+        """Beside the edges of a run every token of silence is the same, and near the steady one for any length."""
+        tokens = encode(pocket, np.zeros(48_000, np.float32))[8:-8]
+        torch.testing.assert_close(tokens, tokens[:1].expand_as(tokens), rtol=1e-4, atol=1e-4)
+        assert (tokens[0] - pocket.silence).norm() < 0.02 * pocket.silence.norm()
+
+    def test_other_weights_have_another_silence(self, tiny_config: ModelConfig):
+        encoder = SpeechEncoder(tiny_config.audio).eval()
+        before = encoder.silence
+        assert encoder.silence is before
+        encoder.load_state_dict({name: 1.1 * value for name, value in encoder.state_dict().items()})
+        loaded = encoder.silence
+        assert not torch.equal(loaded, before)
+        with torch.no_grad():
+            encoder.wav2vec2.encoder.layer_norm.bias.add_(1)
+        encoder.eval()
+        assert not torch.equal(encoder.silence, loaded)
+        assert not any("silence" in name for name in encoder.state_dict())
+
+    def test_a_silence_first_heard_by_a_session_may_enter_a_loss(self, tiny_config: ModelConfig):
+        encoder = SpeechEncoder(tiny_config.audio).eval().requires_grad_(False)
+        with torch.inference_mode():
+            encode_clip(encoder, tiny_config.audio, np.zeros(16_000, np.float32), 2, hop=HOP)
+        audio, _ = encode_clip(encoder, tiny_config.audio, np.zeros(16_000, np.float32), 2, hop=HOP)
+        weight = torch.ones(audio.shape[-1], requires_grad=True)
+        (audio * weight).sum().backward()
+        assert weight.grad is not None
+
+
+class TestRealign:
+    """A change of window and hop in mid-stream."""
+
+    def test_what_was_computed_stays_and_what_follows_has_the_new_grid(
+        self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, noise_3s: Samples
+    ):
+        """As if the runs' ends had been written down from the start: 2, 4, 6, then 7, 10, 13, 16."""
+        features = stream(tiny_config, tiny_encoder)
+        features.push(noise_3s)
+        before, _ = features.take(0, 6)
+        features.realign(7, 3)
+        after, _ = features.take(4, 16)
+        whole, _ = encode_clip(tiny_encoder, tiny_config.audio, noise_3s, NUM_LATENTS, hop=HOP)
+        assert torch.equal(before, whole[:6])
+        assert torch.equal(after[:2], whole[4:6])
+        tokens = by_runs(tiny_config, tiny_encoder, noise_3s, [2, 4, 6, 7, 10, 13, 16])
+        index = stream_split(6, 10, tiny_config.audio.margin)
+        assert torch.equal(after[2:], tokens[index])
+
+    @given(data=st.data())
+    @settings(max_examples=20)
+    def test_any_grid_after_any_other_leaves_no_gap(
+        self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, gap: Samples, data: st.DataObject
+    ):
+        """Tokens are those of the runs as they came, however the sound is cut and the grid changed, a gap included."""
+        pieces = np.split(gap, sorted(data.draw(st.lists(st.integers(0, 48_000), max_size=4))))
+        features, stops, done = stream(tiny_config, tiny_encoder), [0], 0
+        hop, first = HOP, HOP
+        for piece in pieces:
+            features.push(piece)
+            ready = features.num_latents_ready
+            assert ready >= done
+            if ready > done:
+                taken, _ = features.take(done, ready)
+                stops += range(first, ready + 1, hop)
+                assert stops[-1] == ready
+                tokens = by_runs(tiny_config, tiny_encoder, gap, stops[1:])
+                index = stream_split(done, ready - done, tiny_config.audio.margin)
+                assert torch.equal(taken, tokens[index.clamp(min=0)] * (index >= 0)[..., None])
+                done = ready
+            hop = data.draw(st.integers(1, 4))
+            first = done + data.draw(st.integers(1, 5))
+            features.realign(first, hop)
+
+    def test_a_grid_that_began_before_is_entered_at_its_next_end(
+        self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, noise_3s: Samples
+    ):
+        ready: list[int] = []
+        for first in (1, 4, 7, 10):
+            features = stream(tiny_config, tiny_encoder)
+            features.push(noise_3s[:24_000])
+            features.take(0, 4)
+            features.realign(first, 3)
+            assert features._num_encoded == 4
+            features.push(noise_3s[24_000:28_000])
+            features.take(4, 5)
+            ready.append(features._num_encoded)
+        assert ready == [7, 7, 7, 10]
+
+    def test_a_copy_keeps_its_own_grid(self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, noise_3s: Samples):
+        features = stream(tiny_config, tiny_encoder)
+        features.push(noise_3s)
+        features.take(0, 4)
+        twin = features.copy()
+        twin.realign(5, 1)
+        again = twin.copy()
+        whole, _ = encode_clip(tiny_encoder, tiny_config.audio, noise_3s, NUM_LATENTS, hop=HOP)
+        assert torch.equal(again.take(4, 10)[0], twin.take(4, 10)[0])
+        assert torch.equal(features.take(4, 10)[0], whole[4:10])
+
+    def test_after_the_end_of_the_sound(self, tiny_config: ModelConfig, tiny_encoder: SpeechEncoder, noise_3s: Samples):
+        features = stream(tiny_config, tiny_encoder)
+        features.push(noise_3s)
+        features.take(0, 14)
+        features.flush()
+        features.realign(15, 4)
+        padded = np.pad(noise_3s, (0, 16_000))
+        tokens = by_runs(tiny_config, tiny_encoder, padded, [*range(2, 15, 2), 15, 19])
+        index = stream_split(14, 5, tiny_config.audio.margin)
+        assert torch.equal(features.take(14, 19)[0], tokens[index])
+
+    def test_windows_by_themselves_have_no_grid(self, tiny_encoder: SpeechEncoder, noise_3s: Samples):
+        features = WindowFeatures(tiny_encoder, margin=4, samples_per_frame=640)
+        features.push(noise_3s)
+        before, _ = features.copy().take(0, 6)
+        features.realign(5, 3)
+        assert features.num_latents_ready == 18
+        assert torch.equal(features.take(0, 6)[0], before)
+
+
+def by_runs(config: ModelConfig, encoder: SpeechEncoder, sound: Samples, stops: list[int]) -> Tensor:
+    """Tokens `[T, D]` of `sound`, encoded in runs that end at the latent frames `stops`: the definition."""
+    audio, sound = config.audio, np.pad(sound, (0, 16_000))
+    tokens: list[Tensor] = []
+    start = 0
+    for latent_stop in stops:
+        stop = 8 * latent_stop - 6 + audio.margin
+        context = max(0, start - round(50 * audio.left_context_s))
+        heard = sound[320 * context : 320 * (stop + audio.right_context_tokens - 1) + 400]
+        if np.abs(heard).max() <= SILENCE_PEAK:
+            tokens.append(encoder.silence.expand(stop - start, -1))
+        else:
+            tokens.append(encode(encoder, heard)[start - context : stop - context])
+        start = stop
+    return torch.cat(tokens)
 
 
 class TestSpeechEncoder:

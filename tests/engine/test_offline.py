@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from avacast.engine.config import WindowConfig
 from avacast.engine.flow_matching import Schedule
 from avacast.engine.offline import offline_loop
+from avacast.engine.profile import WindowConfig
 
 
 def test_the_loop_is_the_released_one(windows_golden: Path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.resources
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from avacast.engine.bundle import load_bundle, write_bundle
+from avacast.engine.bundle import embedded_bundle, load_bundle, write_bundle
 from avacast.engine.config import ModelConfig, VAEConfig
 from avacast.engine.errors import BadBundle, BadPortrait, BadSetting
 from avacast.engine.pipeline import Pipeline, default_dtype
-from avacast.engine.portrait import Picture
+from avacast.engine.portrait import Picture, load_portrait
 from avacast.engine.sample_tail import Samples
 
 PICTURE: Picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -143,3 +144,13 @@ def test_the_engine_imports_without_the_rooms_heavy_neighbours():
         "import avacast.engine.pipeline, avacast.engine.offline\n"
     )
     subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=120)
+
+
+def test_a_picture_unlike_those_that_the_model_draws_is_known_as_such():
+    """The embedded model was made for drawn faces: one of them is familiar, noise is not; other models take all."""
+    pocket = Pipeline.load(embedded_bundle())
+    drawn = sorted(Path(str(importlib.resources.files("avacast.gallery"))).glob("*.png"))
+    assert all(pocket.is_familiar(load_portrait(path)) for path in drawn[:3])
+    assert not pocket.is_familiar(PICTURE)
+    open_to_all = Pipeline(replace(pocket.config, familiar_psnr_db=None), pocket.networks)
+    assert open_to_all.is_familiar(PICTURE)

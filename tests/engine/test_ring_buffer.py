@@ -1,16 +1,24 @@
+"""The incremental loop against the definition: whole time lines, one per step."""
+
 from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import Tensor
 
-from avacast.engine.config import WindowConfig
 from avacast.engine.flow_matching import Schedule, euler_step
-from avacast.engine.offline import offline_loop
+from avacast.engine.offline import Velocity, offline_loop
+from avacast.engine.profile import WindowConfig
 from avacast.engine.ring_buffer import RingBuffer
-from avacast.engine.windows import overlap_weights
+from avacast.engine.wavefront import step_lags
+from avacast.engine.windows import WindowPlan, overlap_weights
 
 
 @st.composite
@@ -27,159 +35,236 @@ def window_configs(draw: st.DrawFn) -> WindowConfig:
     )
 
 
-def denoised(index: int, step: int, num_frames: int) -> Tensor:
-    """What a network might have made of window `index` at `step`: arbitrary, but always the same."""
-    generator = torch.Generator().manual_seed(1000 * index + step)
-    return torch.randn(1, 2, num_frames, 1, 1, generator=generator)
+@dataclass
+class Stream:
+    """A stream of noise through the ring, window by window, the end known only when it is reached."""
+
+    config: WindowConfig
+    schedule: Schedule
+    lookahead: int
+    noise: Tensor
+    velocity: Velocity
+
+    def __post_init__(self) -> None:
+        self.ring = RingBuffer(self.config, self.schedule.num_steps)
+        self.pieces: list[Tensor] = []
+        self.largest = 0
+
+    def run(self) -> Tensor:
+        end = self.noise.shape[2]
+        num_windows = WindowPlan.from_config(self.config).num_windows(end)
+        while self.ring.wavefront.num_finished < num_windows:
+            front = self.ring.wavefront.front + 1
+            known = end if self.ring.plan.span(front)[1] >= end else None
+            self.admit(known)
+        if (last := self.ring.pop(end)) is not None:
+            self.pieces.append(last)
+        return torch.cat(self.pieces, dim=2)
+
+    def admit(self, end: int | None) -> None:
+        """Begins a window and does all that is due then."""
+        self.ring.admit(step_lags(self.schedule.num_steps, self.lookahead, self.config.neighbours))
+        while (due := self.ring.due(end)) is not None:
+            start, stop = self.ring.plan.span(due.window, end)
+            before = self.noise[:, :, start:stop] if due.step == 0 else self.ring.read(due.step - 1, start, stop)
+            sigma, sigma_next = self.schedule.sigmas[due.step], self.schedule.sigmas[due.step + 1]
+            latents = euler_step(before, self.velocity(before, due.step, start), sigma, sigma_next)
+            self.ring.fuse(due, latents)
+            latents.fill_(9.0)  # what was handed in is the caller's again
+            if (leaving := self.ring.pop(end)) is not None:
+                self.pieces.append(leaving.clone())
+                leaving.fill_(9.0)
+        self.largest = max(self.largest, num_bytes(self.ring))
 
 
-def run_stream(config: WindowConfig, num_steps: int, end: int) -> tuple[RingBuffer, list[Tensor]]:
-    """Pieces of latents as they leave, for a stream of `end` latent frames; windows are cut as the plan says."""
-    ring = RingBuffer(config, num_steps)
-    pieces: list[Tensor] = []
-    for index in range(ring.plan.num_windows(end)):
-        start, stop = ring.plan.span(index, end)
-        for step in range(num_steps):
-            ring.fuse(step, denoised(index, step, stop - start))
-        pieces.append(ring.pop())
-    return ring, [*pieces, ring.drain()]
+def num_bytes(ring: RingBuffer) -> int:
+    _, state = ring.snapshot()
+    return sum(line.latents.untyped_storage().nbytes() for line in state.lines if line is not None)
 
 
-def expected_stream(config: WindowConfig, num_steps: int, end: int) -> Tensor:
-    """The same by the definition: whole time lines per step, each window blended into what the last one left."""
-    ring = RingBuffer(config, num_steps)
-    weights = overlap_weights(config)
-    lines = [torch.zeros(1, 2, end, 1, 1, dtype=torch.float64) for _ in range(num_steps)]
-    sent = torch.zeros(1, 2, end, 1, 1, dtype=torch.float64)
+def noise_of(end: int) -> Tensor:
+    return torch.randn(1, 2, end, 1, 1, generator=torch.Generator().manual_seed(end))
+
+
+def velocity(latents: Tensor, step: int, start: int) -> Tensor:
+    """A synthetic network in which every frame of a window hears every other, and the window's place matters."""
+    return torch.tanh(latents) - 0.5 * latents.mean(dim=2, keepdim=True) + 0.1 * start + 0.3 * step
+
+
+def stream(config: WindowConfig, num_steps: int, lookahead: int, end: int) -> Stream:
+    return Stream(config, Schedule.create(num_steps, 3.0), lookahead, noise_of(end), velocity)
+
+
+def one_sided(config: WindowConfig, schedule: Schedule, noise: Tensor) -> Tensor:
+    """Look-ahead 0 by its definition: each window to its end, blended at every step into what the last ones left."""
+    end = noise.shape[2]
+    plan, weights = WindowPlan.from_config(config), overlap_weights(config)
+    lines = [torch.zeros_like(noise) for _ in schedule.timesteps]
+    sent = torch.zeros_like(noise)
     num_sent = 0
-    for index in range(ring.plan.num_windows(end)):
-        start, stop = ring.plan.span(index, end)
+    for index in range(plan.num_windows(end)):
+        start, stop = plan.span(index, end)
+        window = noise[:, :, start:stop].clone()
         for step, line in enumerate(lines):
-            new = denoised(index, step, stop - start).double()
+            sigma, sigma_next = schedule.sigmas[step], schedule.sigmas[step + 1]
+            window = euler_step(window, velocity(window, step, start), sigma, sigma_next)
             if index and (step or config.fuse_first_step):
                 for j, w in enumerate(weights):
-                    new[:, :, j] = w * new[:, :, j] + (1 - w) * line[:, :, start + j]
-            line[:, :, start:stop] = new
+                    window[:, :, j] = w * window[:, :, j] + (1 - w) * line[:, :, start + j]
+            line[:, :, start:stop] = window
         final = end if stop == end else stop - config.held_back
         sent[:, :, num_sent:final] = lines[-1][:, :, num_sent:final]
-        num_sent = final
+        num_sent = max(num_sent, final)
     return sent
 
 
-@given(window_configs(), st.integers(1, 3), st.integers(1, 40))
-def test_every_latent_frame_leaves_once_in_order_fused_with_the_past_at_every_step(
+@given(window_configs(), st.integers(1, 4), st.integers(1, 40))
+def test_without_lookahead_every_window_is_fused_with_its_past_at_every_step(
     config: WindowConfig, num_steps: int, end: int
 ):
-    ring, pieces = run_stream(config, num_steps, end)
-    sent = torch.cat(pieces, dim=2)
-    assert sent.shape[2] == ring.num_left == ring.num_covered == end
-    torch.testing.assert_close(sent.double(), expected_stream(config, num_steps, end), rtol=1e-5, atol=1e-5)
+    run = stream(config, num_steps, 0, end)
+    expected = one_sided(config, run.schedule, run.noise)
+    torch.testing.assert_close(run.run(), expected, rtol=1e-5, atol=1e-5)
 
 
-@given(window_configs(), st.integers(1, 40))
-def test_with_one_step_the_stream_equals_the_offline_loop(config: WindowConfig, end: int):
-    noise = torch.randn(1, 2, end, 1, 1, generator=torch.Generator().manual_seed(end))
-    schedule = Schedule.create(1, 3.0)
-
-    def velocity(latents: Tensor, step: int, start: int) -> Tensor:
-        return torch.tanh(latents) + latents.mean(dim=2, keepdim=True) + start + step
-
-    ring = RingBuffer(config, 1)
-    pieces: list[Tensor] = []
-    for index in range(ring.plan.num_windows(end)):
-        start, stop = ring.plan.span(index, end)
-        window = noise[:, :, start:stop]
-        ring.fuse(0, euler_step(window, velocity(window, 0, start), schedule.sigmas[0], schedule.sigmas[1]))
-        pieces.append(ring.pop())
-    stream = torch.cat([*pieces, ring.drain()], dim=2)
-    whole = offline_loop(noise, schedule, config, velocity)
+@given(window_configs(), st.integers(1, 5), st.integers(1, 40))
+def test_with_full_lookahead_the_stream_is_the_offline_loop(config: WindowConfig, num_steps: int, end: int):
+    """The same floats, whatever windows, overlap, steps and length; where frames leave early, those that do not."""
+    run = stream(config, num_steps, num_steps - 1, end)
+    streamed = run.run()
+    whole = offline_loop(run.noise, run.schedule, config, velocity)
     if config.held_back == config.overlap:
-        assert torch.equal(stream, whole)
-    else:  # what left early is as its own window made it; the last window's own frames agree
-        assert torch.equal(stream[:, :, -1], whole[:, :, -1])
+        assert torch.equal(streamed, whole)
+    else:
+        assert torch.equal(streamed[:, :, -1], whole[:, :, -1])
 
 
-@pytest.mark.parametrize("settle", [None, 0, 1])
-def test_what_has_left_never_changes(settle: int | None):
-    """Not through a later window, and not when the caller writes over what it handed in or was given."""
-    config = WindowConfig(window=5, overlap=3, ramp="open", fuse_first_step=True, settle=settle)
-    untouched = torch.cat(run_stream(config, 2, 21)[1], dim=2)
-    ring = RingBuffer(config, 2)
-    copies: list[Tensor] = []
-    for index in range(ring.plan.num_windows(21)):
-        start, stop = ring.plan.span(index, 21)
-        for step in range(2):
-            latents = denoised(index, step, stop - start)
-            ring.fuse(step, latents)
-            latents.fill_(9.0) if step == 0 else None
-        leaving = ring.pop()
-        copies.append(leaving.clone())
-        leaving.fill_(9.0)
-    copies.append(ring.drain())
-    assert torch.equal(torch.cat(copies, dim=2), untouched)
+@given(window_configs(), st.integers(1, 5), st.integers(1, 60), st.data())
+def test_every_latent_frame_leaves_once_in_order_in_bounded_memory(
+    config: WindowConfig, num_steps: int, end: int, data: st.DataObject
+):
+    lookahead = data.draw(st.integers(0, num_steps - 1))
+    run = stream(config, num_steps, lookahead, end)
+    assert run.run().shape[2] == run.ring.num_left == end
+    in_flight = config.neighbours * lookahead + 1
+    longest = config.window + in_flight * config.hop + config.overlap
+    assert run.largest <= num_steps * longest * 2 * 4
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+def test_memory_is_the_same_however_long_the_stream(lookahead: int):
+    config = WindowConfig(window=6, overlap=4)
+    assert stream(config, 3, lookahead, 40).run().shape[2] == 40
+    sizes = {end: (run := stream(config, 3, lookahead, end), run.run(), run.largest)[-1] for end in (40, 400)}
+    assert sizes[40] == sizes[400]
+
+
+@given(window_configs(), st.integers(2, 4), st.integers(5, 40), st.data())
+def test_what_has_left_is_no_matter_of_what_comes_later(
+    config: WindowConfig, num_steps: int, end: int, data: st.DataObject
+):
+    """Other noise from some frame on changes nothing that left before a window with that frame began."""
+    lookahead = data.draw(st.integers(0, num_steps - 1))
+    run, other = (stream(config, num_steps, lookahead, end) for _ in range(2))
+    run.run()
+    cut = data.draw(st.integers(0, end))
+    other.noise = torch.cat([other.noise[:, :, :cut], -other.noise[:, :, cut:]], dim=2)
+    while (stop := other.ring.plan.span(other.ring.wavefront.front + 1)[1]) <= min(cut, end - 1):
+        assert stop < end
+        other.admit(None)
+    early = torch.cat([other.noise[:, :, :0], *other.pieces], dim=2)
+    assert torch.equal(early, torch.cat(run.pieces, dim=2)[:, :, : early.shape[2]])
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 2])
+def test_a_restored_snapshot_goes_on_as_the_stream_did_any_number_of_times(lookahead: int):
+    config = WindowConfig(window=5, overlap=2, ramp="open", fuse_first_step=True)
+    run = stream(config, 3, lookahead, 30)
+    for _ in range(3):
+        run.admit(None)
+    state, pieces = run.ring.snapshot(), list(run.pieces)
+    first = run.run()
+    for _ in range(2):
+        run.ring.restore(state)
+        run.pieces = list(pieces)
+        assert torch.equal(run.run(), first)
 
 
 def test_settle_zero_sends_a_window_at_once_and_the_next_one_still_continues_it():
     config = WindowConfig(window=4, overlap=2, weights="fixed", fuse_first_step=True, settle=0)
-    ring = RingBuffer(config, 1)
-    first, second = denoised(0, 0, 4), denoised(1, 0, 4)
-    ring.fuse(0, first)
-    assert torch.equal(ring.pop(), first)
-    fused = ring.fuse(0, second)
-    torch.testing.assert_close(fused[:, :, :2], 0.5 * second[:, :, :2] + 0.5 * first[:, :, 2:])
-    assert torch.equal(ring.pop(), second[:, :, 2:])
+    run = stream(config, 1, 0, 12)
+    run.admit(None)
+    assert [piece.shape[2] for piece in run.pieces] == [4]
+    run.admit(None)
+    assert [piece.shape[2] for piece in run.pieces] == [4, 2]
 
 
 def test_holding_the_overlap_sends_it_only_after_the_next_window_fused_it():
     config = WindowConfig(window=4, overlap=2, weights="fixed", fuse_first_step=True)
-    ring = RingBuffer(config, 1)
-    ring.fuse(0, denoised(0, 0, 4))
-    assert ring.pop().shape[2] == 2
-    fused = ring.fuse(0, denoised(1, 0, 4))
-    assert torch.equal(ring.pop(), fused[:, :, :2])
+    run = stream(config, 1, 0, 12)
+    run.admit(None)
+    run.admit(None)
+    assert [piece.shape[2] for piece in run.pieces] == [2, 2]
 
 
-def test_the_released_first_step_is_not_fused():
-    config = WindowConfig(window=4, overlap=2, weights="fixed")
-    ring = RingBuffer(config, 2)
-    for step in range(2):
-        ring.fuse(step, denoised(0, step, 4))
-    ring.pop()
-    assert torch.equal(ring.fuse(0, denoised(1, 0, 4)), denoised(1, 0, 4))
-    assert not torch.equal(ring.fuse(1, denoised(1, 1, 4)), denoised(1, 1, 4))
+@given(st.integers(1, 3), st.sampled_from(["log", "uniform"]), st.integers(0, 8))
+def test_the_two_sides_of_a_fusion_weigh_one_together(num_steps: int, weights: str, overlap: int):
+    """Fusing a line of ones with a window of ones gives ones."""
+    config = WindowConfig(window=9, overlap=overlap, weights=weights)  # type: ignore[arg-type]  # drawn from both
+    ones = Stream(config, Schedule.create(num_steps, 3.0), 0, torch.ones(1, 1, 30, 1, 1), lambda x, *_: 0 * x)
+    torch.testing.assert_close(ones.run(), torch.ones(1, 1, 30, 1, 1))
 
 
-def test_memory_is_one_tail_per_step_however_long_the_stream():
-    config = WindowConfig(window=6, overlap=4)
-    for end in (20, 200):
-        ring, _ = run_stream(config, 3, end)
-        state = ring.snapshot()
-        tails = [tail for tail in state.tails if tail is not None]
-        assert len(tails) == 3
-        assert state.final is None
-        assert all(tail.untyped_storage().nbytes() == 1 * 2 * 4 * 4 for tail in tails)  # B x C x O float32
+def test_the_released_loop_as_a_stream(windows_golden: Path):
+    """The golden vectors of the released loop, window by window with full look-ahead."""
+    golden = json.loads(windows_golden.read_text())
+    tensors = load_file(windows_golden.with_suffix(".safetensors"))
+    end, samples_per_latent = golden["latent_frames"], 4 * (golden["sample_rate"] // golden["fps"])
+
+    def synthetic(latents: Tensor, _step: int, start: int) -> Tensor:
+        length = latents.shape[2]
+        stop = None if start + length == end else samples_per_latent * (start + length)
+        loudness = 2 * tensors["audio"][samples_per_latent * start : stop].mean()
+        mask = torch.zeros(1, 1, length, 1, 1)
+        mask[:, :, 0] = 1
+        silent = torch.tanh(latents) - 0.5 * latents.mean(dim=2, keepdim=True) + 0.1 * mask
+        return silent + golden["audio_scale"] * loudness + golden["text_scale"] * 0.05
+
+    config = WindowConfig(window=golden["window_latents"], overlap=golden["overlap"], weights=golden["scheme"])
+    schedule = Schedule.create(golden["steps"], 5.0)
+    streamed = Stream(config, schedule, schedule.num_steps - 1, tensors["init"], synthetic).run()
+    assert (streamed - tensors["final"]).norm() / tensors["final"].norm() <= 1e-6
 
 
-def test_a_restored_snapshot_goes_on_as_the_stream_did_any_number_of_times():
-    config = WindowConfig(window=5, overlap=2, ramp="open", fuse_first_step=True)
-    ring = RingBuffer(config, 2)
-
-    def window(index: int) -> Tensor:
-        for step in range(2):
-            ring.fuse(step, denoised(index, step, 5))
-        return ring.pop()
-
-    window(0)
-    state = ring.snapshot()
-    first = window(1), window(2)
-    for _ in range(2):
-        ring.restore(state)
-        again = window(1), window(2)
-        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+def test_other_windows_go_on_where_the_old_ones_ended():
+    """The first new window overlaps the last old one by what both have, and is fused with it at every step."""
+    old = WindowConfig(window=6, overlap=4, ramp="open", fuse_first_step=True)
+    new = WindowConfig(window=4, overlap=3, ramp="open", fuse_first_step=True, settle=0)
+    run = stream(old, 2, 0, 40)
+    run.admit(None)
+    run.admit(None)
+    run.ring.replan(new, (0, 1))
+    run.config = new
+    assert run.ring.plan.span(0) == (5, 9)
+    end = 40
+    while run.ring.num_left < end:
+        run.admit(end if run.ring.plan.span(run.ring.wavefront.front + 1)[1] >= end else None)
+    assert torch.cat(run.pieces, dim=2).shape[2] == end
 
 
-def test_pop_before_the_last_step_is_a_broken_contract():
-    ring = RingBuffer(WindowConfig(window=4, overlap=2), 2)
-    ring.fuse(0, denoised(0, 0, 4))
-    with pytest.raises(AssertionError, match="after the last step"):
-        ring.pop()
+def test_windows_are_not_changed_while_one_is_in_flight():
+    config = WindowConfig(window=4, overlap=2)
+    run = stream(config, 2, 1, 20)
+    run.admit(None)
+    with pytest.raises(AssertionError, match="in flight"):
+        run.ring.replan(config, (0, 1))
+    run.ring.hurry()
+    run.admit(None)
+
+
+def test_reading_what_is_forgotten_is_a_broken_contract():
+    run = stream(WindowConfig(window=4, overlap=2), 1, 0, 20)
+    for _ in range(3):
+        run.admit(None)
+    with pytest.raises(AssertionError, match="of"):
+        run.ring.read(0, 0, 4)

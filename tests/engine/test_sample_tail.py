@@ -34,3 +34,28 @@ def test_does_not_change_with_the_array_that_was_pushed_or_with_a_copy():
     tail.copy().push(piece)
     assert tail.num_samples == 3
     assert tail.read(0, 3).tolist() == [1, 1, 1]
+
+
+def test_forgetting_little_by_little_copies_little_and_lets_go_of_memory():
+    """A sound pushed at once: at most twice what is kept stays in memory, and each sample is copied about once."""
+    tail = SampleTail()
+    tail.push(np.arange(4096, dtype=np.float32))
+    num_copied = 0
+    for before in range(1, 4096):
+        piece = tail.pieces[0]
+        tail.forget(before)
+        rest = tail.pieces[0]
+        if not np.shares_memory(rest, piece):
+            num_copied += len(rest)
+        owner = rest if rest.base is None else rest.base
+        assert isinstance(owner, np.ndarray)
+        assert owner.nbytes <= 2 * rest.nbytes
+        assert tail.read(before, before + 1) == before
+    assert num_copied <= 4096
+
+
+def test_what_was_read_may_be_written_to():
+    tail = SampleTail()
+    tail.push(np.ones(4, np.float32))
+    tail.read(0, 4)[:] = 9
+    assert tail.read(0, 4).tolist() == [1, 1, 1, 1]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avacast.engine.config import AudioConfig, DiTConfig, ModelConfig, SamplerConfig, VAEConfig, WindowConfig
+from avacast.engine.config import AudioConfig, DiTConfig, ModelConfig, VAEConfig
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.profile import SamplerConfig, WindowConfig
 
 TINY = ModelConfig(
     name="tiny",

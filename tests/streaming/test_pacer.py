@@ -155,3 +155,27 @@ def test_frames_out_of_order_are_a_broken_contract():
     pacer.push_frame(3, image(3))
     with pytest.raises(AssertionError, match="frame 3 came after 3"):
         pacer.push_frame(3, image(3))
+
+
+def test_a_hush_silences_what_waits_after_a_fade_and_keeps_its_frames():
+    """Slices 0 to 4 wait; the first is faded over three samples, the others are silent, slice 5 is heard again."""
+    pacer = Pacer(SAMPLES, STILL)
+    for number in range(5):
+        pacer.push_audio(audio(number))
+    pacer.hush(np.array([0.75, 0.5, 0.25], np.float32))
+    for number in range(6):
+        pacer.push_frame(number, image(number))
+    pacer.push_audio(audio(5))
+    slots = [pacer.next_slot() for _ in range(6)]
+    assert np.allclose(slots[0].audio, audio(0) * [0.75, 0.5, 0.25, 0.0])
+    assert [heard(slot) for slot in slots[1:]] == [None, None, None, None, 5]
+    assert [shown(slot) for slot in slots] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_hush_without_a_fade_is_silence_at_once():
+    pacer = Pacer(SAMPLES, STILL)
+    pacer.hush(np.zeros(0, np.float32))
+    pacer.push_audio(audio(0))
+    pacer.hush(np.zeros(0, np.float32))
+    pacer.push_frame(0, image(0))
+    assert heard(pacer.next_slot()) is None

@@ -96,3 +96,23 @@ def test_a_damaged_bundle_is_one_line(bundle: Path, tmp_path: Path):
     assert "Traceback" not in errors
     assert [line for line in errors.splitlines() if line.startswith("avacast: ")] == [errors.splitlines()[-1]]
     assert "dit.safetensors" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--tts", "elevenlabs"), "elevenlabs needs a key; set the environment variable ELEVENLABS_API_KEY"),
+        (("--tts", "nobody"), "there is no speech service 'nobody'; choose one of espeak, elevenlabs, "),
+        (("--tts-voice", "f3"), "the embedded voice takes neither --tts-voice nor --tts-url"),
+    ],
+    ids=["no key", "unknown", "voice"],
+)
+def test_a_speech_service_that_cannot_be_used_is_one_line_before_anything_is_loaded(
+    arguments: tuple[str, ...], text: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)
+    process = serve("--port", str(free_port()), *arguments)
+    out, errors = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "")
+    (line,) = errors.splitlines()
+    assert line.startswith(f"avacast: {text}")

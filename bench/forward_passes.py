@@ -1,0 +1,78 @@
+"""One pass of the transformer: eager, compiled, and replayed as a CUDA graph, for every size, window and batch.
+
+Each cell of the table stands beside its counted operations and the fraction of the matrix ceiling that it reaches.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avacast.bench.device_timer import Deadline, seconds_of
+from avacast.bench.measured_networks import TRANSFORMER, PartOperations
+from avacast.bench.workbench import Workbench
+from avacast.engine.graph import StaticBuffers, Tensors
+
+_MAX_S = 0.5
+
+
+def forward_passes(bench: Workbench, figures: dict[str, Any], deadline: Deadline) -> None:
+    """Fills in `cells`, one after another, and `left_out` where the time was over; see `measure_cell`."""
+    cells: list[dict[str, Any]] = []
+    figures["cells"], figures["other_backends"] = cells, other_backends()
+    todo = bench.workload.forward_cells
+    with torch.inference_mode(), bench.attending():
+        while todo and not deadline.passed:
+            measure_cell(bench, *todo.pop(0), cells)
+    figures["left_out"] = todo
+
+
+def measure_cell(
+    bench: Workbench, height: int, width: int, frames: int, batch: int, cells: list[dict[str, Any]]
+) -> None:
+    """Appends the times in ms of one pass over `batch` windows of `frames` latent frames, and what they amount to."""
+    inputs = bench.conditions(height, width, frames, batch)
+    inputs["latents"] = bench.noise(height, width, frames, batch).to(bench.dtype)
+    inputs["timestep"] = torch.full((batch,), 500.0, device=bench.device)
+    cell: dict[str, Any] = {"height": height, "width": width, "window": frames, "batch": batch}
+    cells.append(cell)
+    cell["tflop"] = count_operations(bench, inputs) / 1e12
+
+    def eager() -> Tensor:
+        return bench.networks.dit(**inputs)
+
+    _record(bench, cell, "eager", eager)
+    with bench.compiled():
+        _record(bench, cell, "compiled", eager)
+        graph = bench.graph(lambda buffers: {"velocity": bench.networks.dit(**buffers)}, StaticBuffers(inputs))
+        _record(bench, cell, "graphed", graph)
+    cell["captured"] = graph.captured
+
+
+def count_operations(bench: Workbench, inputs: Tensors) -> int:
+    """Operations of the matrix products and attentions in one pass."""
+    count = PartOperations()
+    with count(TRANSFORMER):
+        bench.networks.dit(**inputs)
+    return count.operations[TRANSFORMER]
+
+
+def other_backends() -> dict[str, str]:
+    """What else could run the pass, and why it is not measured here."""
+    reasons = {
+        "tensorrt": "plans are built and timed by `avacast export`, from a bundle",
+        "onnxruntime": "graphs are written and timed by `avacast export`, from a bundle",
+    }
+    return {
+        name: reason if importlib.util.find_spec(name) else "not installed here" for name, reason in reasons.items()
+    }
+
+
+def _record(bench: Workbench, cell: dict[str, Any], name: str, call: Callable[[], object]) -> None:
+    seconds = seconds_of(call, bench.device, max_s=_MAX_S)
+    cell[f"{name}_ms"] = 1000 * seconds
+    cell[f"{name}_share"] = 1e12 * cell["tflop"] / seconds / bench.matrix_flops

@@ -1,0 +1,216 @@
+"""`avacast bench gpu`: the whole report of one GPU in one command, on a machine with little more than torch on it.
+
+Knows the sections, their shares of the time, and where the result goes; each section is a module of its own. What it
+needs: torch, triton, transformers, numpy, and what these bring along (typer, rich, safetensors); of a checkout that is
+not installed, `PYTHONPATH=.typings python -m avacast.bench.gpu` runs the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
+
+import typer
+
+from avacast.bench.result import Result
+from avacast.engine.errors import AvacastError, BadSetting, Unavailable
+
+if TYPE_CHECKING:
+    from avacast.bench.device_timer import Deadline
+    from avacast.bench.gpu_workload import Workload
+    from avacast.bench.workbench import Workbench
+
+SectionCall: TypeAlias = "Callable[[Workbench, dict[str, Any], Deadline], None]"
+"""Fills its figures in one after another, so that what was measured before a failure is kept."""
+
+
+class Section(NamedTuple):
+    """One part of the report."""
+
+    name: str
+    seconds: float
+    """The most it may take, of `BUDGET_S`."""
+    module: str
+    """In this package; the function of that name fills the section's figures in."""
+
+    def load(self) -> SectionCall:
+        """Imports the section only now: what one of them lacks here is no other's failure."""
+        return getattr(importlib.import_module(f"avacast.bench.{self.module}"), self.module)
+
+
+class SizeName(StrEnum):
+    full = "full"
+    tiny = "tiny"
+
+
+BUDGET_S = 510.0
+
+
+def gpu(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the result to this file, anew after each section.")
+    ] = None,
+    sections: Annotated[
+        str, typer.Option(help="Which to run, with commas between: ceilings, pipeline, ...", show_default="all")
+    ] = "",
+    size: Annotated[
+        SizeName, typer.Option(help="`full` is the released 1.3B model; `tiny` tries the command out, on a CPU too.")
+    ] = SizeName.full,
+    budget_s: Annotated[float, typer.Option("--budget-s", min=1, help="Seconds in all; sections are cut short.")] = (
+        BUDGET_S
+    ),
+    device: Annotated[str, typer.Option(help="`cuda`, `cuda:1`, `cpu`.", show_default="the GPU, if any")] = "",
+) -> None:
+    """Measure a GPU with the 1.3B model and random weights, in less than nine minutes: ceilings, passes, whole streams.
+
+    Sections, in their order: ceilings (matrix product, copy, attention), pipeline (frames a second, streams, first
+    frame, interruption, memory, all as graphs), baseline (the released way of doing it), session (the engine as it is
+    served), forward (one pass of the transformer, eager, compiled, graphed), decoding, kernels.
+
+    The result is written after each section; a section that fails is named at the end and costs the others nothing.
+    Needs torch, triton and transformers only.
+    """
+    from rich.console import Console
+
+    from avacast.bench.gpu_tables import tables
+
+    workload, bench = _prepare(size, device)
+    chosen = _chosen(sections)
+    figures: dict[str, Any] = {"machine": _machine(bench), "model": workload.config.name, "failed": {}}
+    figures |= {"not_compiled": bench.not_compiled, "not_captured": bench.not_captured}
+    console = Console()
+    _run(chosen, bench, figures, budget_s, lambda: _save(json_file, figures), console)
+    for table in tables(figures):
+        console.print(table)
+    print(Result.of("gpu", figures).to_json())
+    if figures["failed"]:
+        raise Unavailable(f"these sections failed: {', '.join(figures['failed'])}; the result tells where")
+
+
+def _prepare(size: SizeName, device: str) -> tuple[Workload, Workbench]:
+    """The workload and a workbench on `device`. Raises Unavailable for the full size without a GPU."""
+    import torch
+    from torch import _dynamo
+
+    from avacast.bench.gpu_workload import FULL, TINY
+    from avacast.bench.workbench import Workbench
+
+    try:
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise BadSetting(f"{device!r} is no device; name one like cuda, cuda:1 or cpu") from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise Unavailable("there is no GPU that PyTorch can use; `--size tiny --device cpu` tries the command out")
+    if place.type == "cpu" and size is SizeName.full:
+        raise Unavailable("the full size needs a GPU; `--size tiny` tries the command out on the CPU")
+    torch.backends.cudnn.benchmark = True
+    # Every size is compiled once or twice; past this many variants the compiler would give up.
+    _dynamo.config.recompile_limit = 64
+    workload = FULL if size is SizeName.full else TINY
+    dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
+    return workload, Workbench(workload, place, dtype)
+
+
+def _run(
+    chosen: list[Section],
+    bench: Workbench,
+    figures: dict[str, Any],
+    budget_s: float,
+    save: Callable[[], None],
+    console: Any,
+) -> None:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from avacast.bench.device_timer import Deadline
+    from avacast.bench.gpu_targets import judged, summary
+
+    whole = Deadline.after(budget_s)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=sum(section.seconds for section in chosen))
+        for section in chosen:
+            progress.update(task, description=section.name)
+            started = time.monotonic()
+            share_s = min(section.seconds * budget_s / BUDGET_S, whole.left_s)
+            figures[section.name] = own = {}
+            try:
+                section.load()(bench, own, Deadline.after(share_s))
+            except Exception as error:  # noqa: BLE001  # one section's failure is told and must not cost the others
+                figures["failed"][section.name] = f"{type(error).__name__}: {error}"
+                own["traceback"] = traceback.format_exc()
+                console.print(f"{section.name} failed: {type(error).__name__}: {error}", markup=False, highlight=False)
+            own["took_s"] = time.monotonic() - started
+            figures |= {"summary": summary(figures)}
+            figures["targets"] = judged(figures)
+            save()
+            progress.advance(task, section.seconds)
+
+
+def _save(file: Path | None, figures: dict[str, Any]) -> None:
+    if file is not None:
+        Result.of("gpu", figures).save(file)
+
+
+def _chosen(names: str) -> list[Section]:
+    """The sections of those names, all of them for none. Raises BadSetting for a name that is none."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    known = {section.name: section for section in SECTIONS}
+    if unknown := [name for name in wanted if name not in known]:
+        raise BadSetting(f"there is no section {unknown[0]!r}; there are {', '.join(known)}")
+    return [section for section in SECTIONS if not wanted or section.name in wanted]
+
+
+def _machine(bench: Workbench) -> dict[str, Any]:
+    """The device and the versions of what it is driven by."""
+    import torch
+    import transformers
+
+    machine: dict[str, Any] = {
+        "device": platform.processor() or "cpu",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "dtype": str(bench.dtype).removeprefix("torch."),
+    }
+    if bench.on_gpu:
+        properties = torch.cuda.get_device_properties(bench.device)
+        machine |= {
+            "device": properties.name,
+            "memory_gb": properties.total_memory / 1e9,
+            "num_multiprocessors": properties.multi_processor_count,
+            "compute_capability": f"{properties.major}.{properties.minor}",
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    return machine
+
+
+SECTIONS = (
+    Section("ceilings", 40, "ceilings"),
+    Section("pipeline", 140, "whole_pipeline"),
+    Section("baseline", 40, "released_baseline"),
+    Section("session", 30, "live_session"),
+    Section("forward", 145, "forward_passes"),
+    Section("decoding", 80, "decoding"),
+    Section("kernels", 35, "kernel_table"),
+)
+"""In the order of what would be missed most."""
+
+
+def main() -> None:
+    """Runs the command where avacast is a checkout that is not installed."""
+    try:
+        typer.run(gpu)
+    except AvacastError as error:
+        print(f"avacast: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

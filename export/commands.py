@@ -1,0 +1,152 @@
+"""`avacast export` and `avacast verify`: networks for other runtimes, and whether they compute the same.
+
+It knows the terminal; writing and comparing are `exporter`'s and `verify`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+
+import typer
+
+from avacast.engine.errors import BadBundle, BadSetting, Unavailable
+from avacast.engine.profile import ProfileName
+
+if TYPE_CHECKING:
+    from avacast.engine.sample_tail import Samples
+
+BundleArgument = Annotated[
+    Path | None, typer.Argument(metavar="[BUNDLE]", help="Folder of a model.", show_default="the embedded pocket model")
+]
+ExportsOption = Annotated[
+    Path | None, typer.Option("--exports", help="Folder of the exports.", show_default="BUNDLE/exports")
+]
+
+SENTENCE = "Good morning! My name is Ada, and I show you whether every word looks the same as before."
+"""What the avatar says while it is verified."""
+
+
+def export(
+    bundle: BundleArgument = None,
+    backend: Annotated[Literal["onnx", "tensorrt"], typer.Option(help="Runtime to export for.")] = "onnx",
+    profile: Annotated[str, typer.Option(help="Profiles to export for, with commas: mic, tts, offline.")] = "mic",
+    precision: Annotated[
+        Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and numbers; a CPU runs no bf16 graphs.")
+    ] = "fp32",
+    batch: Annotated[int, typer.Option(min=1, help="Sessions that share a pass.")] = 1,
+    exports: ExportsOption = None,
+) -> None:
+    """Export a model's networks to ONNX or to TensorRT plans.
+
+    The shapes are fixed: those of a profile's windows and a batch size. An export belongs to the very model that it was
+    made from, and a plan to the GPU, driver and TensorRT that built it; `avacast serve` opens neither elsewhere, and
+    uses an export only where it is faster than PyTorch.
+
+    Examples:
+
+        avacast export                                        the pocket model for ONNX Runtime
+
+        avacast export models/stableavatar --backend tensorrt --precision bf16 --profile mic,tts
+
+        avacast verify models/stableavatar                    afterwards, always
+    """
+    from avacast.engine.bundle import embedded_bundle
+    from avacast.export.exporter import ExportRequest, export_bundle
+
+    names = [name.strip() for name in profile.split(",")]
+    if unknown := [name for name in names if name not in get_args(ProfileName)]:
+        raise BadSetting(f"there is no profile {unknown[0]!r}; there are {', '.join(get_args(ProfileName))}")
+    requests = [ExportRequest(cast("ProfileName", name), batch, precision, backend) for name in names]
+    for request in requests:
+        with _progress() as report:
+            manifest = export_bundle(bundle or embedded_bundle(), request, exports, report)
+        num_bytes = sum(entry.num_bytes for network in manifest.networks.values() for entry in network.files.values())
+        typer.echo(f"{manifest.folder}: {', '.join(manifest.networks)}, {num_bytes / 1e6:,.0f} MB")
+
+
+def verify(
+    bundle: BundleArgument = None,
+    exports: ExportsOption = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Portrait to animate meanwhile.", show_default="one of the gallery")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where both run: cpu or cuda.")] = "cpu",
+) -> None:
+    """Compare a model's exports with PyTorch in float32, on the inputs of a real session.
+
+    Prints the relative error of every tensor, the PSNR of decoded frames, and that of a whole stream. Ends with an
+    error when one is past its bound: 1e-4 for fp32, 1e-2 for fp16, 3e-2 for bf16, and 35 dB.
+
+    Examples:
+
+        avacast verify
+
+        avacast verify models/stableavatar --device cuda
+    """
+    import torch
+
+    from avacast.engine.bundle import embedded_bundle, load_bundle
+    from avacast.engine.export_manifest import EXPORTS, ExportManifest, export_folders
+    from avacast.engine.pipeline import Pipeline
+    from avacast.engine.portrait import load_portrait
+    from avacast.export.verify import Finding, findings
+
+    bundle = bundle or embedded_bundle()
+    opened = load_bundle(bundle)
+    folders = export_folders(exports or bundle / EXPORTS)
+    if not folders:
+        raise BadSetting(f"there are no exports in {exports or bundle / EXPORTS}; run `avacast export` first")
+    manifests = [ExportManifest.read(folder) for folder in folders]
+    for manifest in manifests:
+        manifest.check_bundle(opened.manifest)
+    if device != "cpu" and not torch.cuda.is_available():
+        raise Unavailable(f"there is no device {device!r} here; choose cpu")
+    pipeline = Pipeline.load(bundle, device=device, dtype=torch.float32)
+    portrait, samples = load_portrait(picture or _gallery_portrait()), _sound()
+    past: list[Finding] = []
+    for manifest in manifests:
+        typer.echo(f"{manifest.folder.name}:")
+        with _progress() as report:
+            found = list(findings(manifest, pipeline, portrait, samples, report))
+        for finding in found:
+            typer.echo(f"  {finding}")
+        past += [finding for finding in found if not finding.holds]
+    if past:
+        raise BadBundle(f"{len(past)} of the comparisons are past their bound, first {past[0].what}; export again")
+
+
+def _gallery_portrait() -> Path:
+    return Path(str(importlib.resources.files("avacast.gallery") / "ada.png"))
+
+
+def _sound() -> Samples:
+    import numpy as np
+    import soxr
+
+    from avacast.engine.config import SAMPLE_RATE_HZ
+    from avacast.engine.voice import Voice
+
+    speech = Voice().speak(SENTENCE)
+    return soxr.resample(speech.samples, speech.sample_rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _progress() -> Generator[Callable[[str, int, int], None]]:
+    """A bar for each thing that is reported."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield report

@@ -1,0 +1,137 @@
+"""A bundle's networks written out for one profile, batch, precision and backend, with a manifest of what they are.
+
+Knows the order of things and the folder they go to: written beside its place and renamed into it when whole. Graphs
+are `onnx_file`'s, plans are `tensorrt_plan`'s.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from avacast.engine.bundle import load_bundle
+from avacast.engine.errors import BadSetting, Unavailable
+from avacast.engine.export_manifest import EXPORTS, Backend, ExportedNetwork, ExportManifest, bundle_digest
+from avacast.engine.graph_signature import GraphSignature
+from avacast.engine.manifest import MANIFEST, Entry, file_digest
+from avacast.engine.pipeline import Pipeline
+from avacast.engine.profile import ProfileName
+from avacast.export.onnx_file import require_onnx, write_onnx
+from avacast.export.signature import ExportShape, signatures, static_forms
+from avacast.export.tensorrt_plan import PlanBuilder
+
+Report: TypeAlias = Callable[[str, int, int], None]
+"""(what is being done, how much of it is done, how much there is)."""
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""The type of a graph's weights and numbers; tables, timesteps and modulation stay in float32 in all of them."""
+
+_PACKAGES = ("avacast", "torch", "onnx", "onnxscript")
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is to be exported, and for whom."""
+
+    profile: ProfileName = "mic"
+    batch: int = 1
+    precision: str = "fp32"
+    backend: Backend = "onnx"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise BadSetting(f"there is no precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
+        if self.batch < 1:
+            raise BadSetting(f"a batch of {self.batch} is none; give at least 1")
+
+    @property
+    def name(self) -> str:
+        """Of the export's folder."""
+        return f"{self.profile}-{self.backend}-{self.precision}-b{self.batch}"
+
+
+def export_bundle(bundle: Path, request: ExportRequest, to: Path | None, report: Report) -> ExportManifest:
+    """Exports the model in `bundle` to a folder in `to` (None: the bundle's own), replacing an older one of its name.
+
+    Raises BadBundle for a damaged model, BadSetting for a network that cannot be exported, Unavailable where a package,
+    the disk or the plan builder refuses.
+    """
+    require_onnx()
+    opened = load_bundle(bundle)
+    dtype = PRECISIONS[request.precision]
+    shape = ExportShape(opened.config, opened.config.profile(request.profile), request.batch, dtype)
+    exports = to or bundle / EXPORTS
+    if (place := exports / request.name).exists() and not (place / MANIFEST).is_file():
+        raise BadSetting(f"{place} exists and is no export; choose another folder")
+    builder = PlanBuilder.find(exports) if request.backend == "tensorrt" else None
+    networks = Pipeline.load(bundle, dtype=dtype).networks
+    networks.speech_encoder.to(dtype)
+    wanted = signatures(shape)
+    empty = ExportManifest(place, bundle_digest(opened.manifest), **vars(request), versions=_versions(), networks={})
+    try:
+        return _write(empty, wanted, static_forms(networks, wanted), builder, report)
+    except OSError as error:
+        raise Unavailable(f"{empty.folder} cannot be written ({error.strerror}); check disk and rights") from error
+
+
+def _write(
+    manifest: ExportManifest,
+    wanted: dict[str, GraphSignature],
+    forms: dict[str, nn.Module],
+    builder: PlanBuilder | None,
+    report: Report,
+) -> ExportManifest:
+    """Writes all networks beside the manifest's folder, then the manifest, then renames."""
+    place = manifest.folder
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as beside:
+        folder = Path(beside) / "new"
+        folder.mkdir()
+        total = sum(map(_weight, forms.values()))
+        done = 0
+        report("tracing", done, total)
+        for name, signature in wanted.items():
+            files = write_onnx(forms[name].eval(), signature, folder / f"{name}.onnx")
+            manifest = manifest.with_network(name, ExportedNetwork(signature, f"{name}.onnx", _entries(files)))
+            report("tracing", done := done + _weight(forms[name]), total)
+        if builder is not None:
+            for name, network in manifest.networks.items():
+                manifest = manifest.with_network(name, _with_plan(network, folder, builder, report))
+        (folder / MANIFEST).write_bytes(manifest.to_json())
+        if place.exists():
+            shutil.move(place, Path(beside) / "old")
+        folder.rename(place)
+    return manifest
+
+
+def _with_plan(network: ExportedNetwork, folder: Path, builder: PlanBuilder, report: Report) -> ExportedNetwork:
+    plan = Path(network.graph).with_suffix(".plan").name
+    place = builder.build(folder / network.graph, folder / plan, report)
+    return replace(network, plan=plan, place=place, files={**network.files, **_entries([folder / plan])})
+
+
+def _entries(files: Iterable[Path]) -> dict[str, Entry]:
+    return {file.name: Entry(file_digest(file), file.stat().st_size) for file in files}
+
+
+def _weight(form: nn.Module) -> int:
+    """How long tracing takes, in no unit: it grows with the number of operations, which the parameters stand for."""
+    return sum(1 for _ in form.parameters())
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

@@ -1,0 +1,100 @@
+"""A network as an ONNX file, its weights beside it: traced, checked, and free of all that tells where it was made.
+
+Knows PyTorch's exporter and the ONNX checker; knows no network by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from avacast.engine.errors import BadSetting, Unavailable
+from avacast.engine.graph_signature import GraphSignature
+from avacast.export.signature import examples
+
+if TYPE_CHECKING:
+    from torch.onnx import ONNXProgram
+
+OPSET = 20
+"""Without the `Attention` operator of opset 23: ONNX Runtime refuses its broadcast mask on a CPU, TensorRT for RTX 1.7
+crashes on two of them in bfloat16, and both fuse the plain form by themselves."""
+
+
+def write_onnx(form: nn.Module, signature: GraphSignature, file: Path) -> list[Path]:
+    """Traces `form` to `file`, and its weights to a file beside it; returns both.
+
+    Raises Unavailable where the packages of the extra `export` are missing, BadSetting where the exporter refuses the
+    network.
+    """
+    checker = require_onnx()
+    device = next(form.parameters()).device
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                form,
+                tuple(examples(signature, device).values()),
+                input_names=[spec.name for spec in signature.inputs],
+                output_names=[spec.name for spec in signature.outputs],
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise BadSetting(f"{file.stem} cannot be exported: {error}") from error
+    assert program is not None, "the exporter returns a program unless it is told to write a file"
+    _forget_sources(program)
+    program.save(file, external_data=True)
+    checker.check_model(file)
+    _check_signature(file, signature)
+    weights = file.with_name(f"{file.name}.data")
+    return [file, weights] if weights.exists() else [file]
+
+
+def require_onnx() -> object:
+    """`onnx.checker`. Raises Unavailable where exporting is not possible."""
+    try:
+        import onnx.checker
+        import onnxscript  # noqa: F401  # torch's exporter needs it
+    except ImportError as error:
+        raise Unavailable(f"exporting needs the package {error.name}; `pip install 'avacast[export]'`") from error
+    return onnx.checker
+
+
+def _check_signature(file: Path, signature: GraphSignature) -> None:
+    """Asserts that the graph takes and gives what it was traced for: the exporter drops inputs that are not used."""
+    import onnx
+
+    graph = onnx.load(file, load_external_data=False).graph
+    for values, specs in ((graph.input, signature.inputs), (graph.output, signature.outputs)):
+        found = {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim) for value in values}
+        wanted = {spec.name: spec.shape for spec in specs}
+        assert found == wanted, f"{file.name}: {found} is not {wanted}"
+
+
+def _forget_sources(program: ONNXProgram) -> None:
+    """Removes the stack traces that the exporter leaves with every node: they name folders of the machine."""
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+    program.model.metadata_props.clear()
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Without the exporter's warnings about operators of packages that are not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

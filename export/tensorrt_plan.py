@@ -1,0 +1,60 @@
+"""TensorRT plans from ONNX files, each built in a process of its own.
+
+A builder that crashes, as some versions do on graphs that they cannot handle, must not take the export with it. Knows
+how that process is started and heard; what happens in it is `plan_builder`'s.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avacast.engine.errors import Unavailable
+from avacast.engine.export_manifest import PlanPlace
+
+LIBRARIES = ("tensorrt", "tensorrt_rtx")
+"""In order of preference. Both have the calls that are used here, from TensorRT 10.15 and TensorRT for RTX 1.6 on."""
+
+
+@dataclass(frozen=True)
+class PlanBuilder:
+    """A TensorRT library, and the timings that it remembers from one build to the next."""
+
+    library: str
+    timing_cache: Path
+
+    @classmethod
+    def find(cls, folder: Path) -> PlanBuilder:
+        """The library that is installed; its timings are kept in `folder`. Raises Unavailable where there is none."""
+        for library in LIBRARIES:
+            if importlib.util.find_spec(library) is not None:
+                return cls(library, folder / f"{library}.timings")
+        raise Unavailable("no TensorRT is installed; `pip install tensorrt` or tensorrt-rtx, or use --backend onnx")
+
+    def build(self, graph: Path, plan: Path, report: Callable[[str, int, int], None]) -> PlanPlace:
+        """Builds `plan` from the ONNX file `graph`. Raises Unavailable with what the library said when it fails."""
+        arguments = [self.library, str(graph), str(plan), str(self.timing_cache)]
+        # -P: the working directory must not shadow packages that the libraries look for.
+        command = [sys.executable, "-P", "-m", "avacast.export.plan_builder", *arguments]
+        place: PlanPlace | None = None
+        said: list[str] = []
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
+            assert process.stdout is not None, "asked for above"
+            for line in process.stdout:
+                message: dict[str, Any] = json.loads(line)
+                if "place" in message:
+                    place = PlanPlace(**message["place"])
+                elif "error" in message:
+                    said.append(message["error"])
+                else:
+                    report(f"{graph.stem}: {message['phase']}", message["done"], message["total"])
+        if process.returncode or place is None:
+            reason = said[-1] if said else f"its process ended with {process.returncode}"
+            raise Unavailable(f"{self.library} cannot build {graph.stem} ({reason}); use --backend onnx")
+        return place

@@ -1,0 +1,110 @@
+"""The messages of the speech websocket, `/v1/sessions/{id}/audio`: what a client sends and what the server answers.
+
+    client: start, binary PCM16, flush, clear, close
+    server: ready, flow, playback_started, playback_finished, cleared, error
+
+Control messages are JSON text, audio is binary. Both sides use these models, so neither can say what the other does
+not know. Knows shapes of messages; knows nothing of the order they may come in (`speech_protocol`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+MAX_UTTERANCE_ID_CHARS = 128
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Start(_Message):
+    """Begins an utterance; the binary messages that follow are its sound, until `flush` or `clear`."""
+
+    type: Literal["start"] = "start"
+    sample_rate: int
+    """Of the PCM, in Hz: 8000 to 48000."""
+    channels: int = 1
+    encoding: str = "pcm_s16le"
+    utterance_id: Annotated[str, Field(min_length=1, max_length=MAX_UTTERANCE_ID_CHARS)] | None = None
+    """Comes back in every answer about it; left out, the server chooses one and says it in `ready`."""
+
+
+class Flush(_Message):
+    """The utterance is complete; what was sent is said to its end."""
+
+    type: Literal["flush"] = "flush"
+
+
+class Clear(_Message):
+    """Barge-in: the avatar falls silent now, whatever it was saying."""
+
+    type: Literal["clear"] = "clear"
+
+
+class Close(_Message):
+    """No more speech will come this way; what was sent is said to its end."""
+
+    type: Literal["close"] = "close"
+
+
+class Ready(_Message):
+    """The answer to `start`. The client may send `limit_ms` of the utterance, however fast, before it hears more."""
+
+    type: Literal["ready"] = "ready"
+    utterance_id: str
+    limit_ms: int
+
+
+class Flow(_Message):
+    """The limit was raised: so much of the utterance may be sent in all. `buffered_ms` waits to be said."""
+
+    type: Literal["flow"] = "flow"
+    utterance_id: str
+    buffered_ms: int
+    limit_ms: int
+
+
+class PlaybackStarted(_Message):
+    """The first sample of the utterance has left, at media time `pts` in seconds."""
+
+    type: Literal["playback_started"] = "playback_started"
+    utterance_id: str
+    pts: float
+
+
+class PlaybackFinished(_Message):
+    """The utterance is over; `playback_position` is how much of it was heard, in seconds. Comes once for each."""
+
+    type: Literal["playback_finished"] = "playback_finished"
+    utterance_id: str
+    playback_position: float
+    interrupted: bool
+
+
+class Cleared(_Message):
+    """The answer to `clear`: nothing said before it is heard any more. `epoch` counts interruptions."""
+
+    type: Literal["cleared"] = "cleared"
+    playback_position: float
+    epoch: int
+
+
+class Error(_Message):
+    """A message was refused and had no effect, or, with a close after it, the connection ends. The session lives on."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+
+
+Request = Annotated[Start | Flush | Clear | Close, Field(discriminator="type")]
+Reply = Annotated[
+    Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Error,
+    Field(discriminator="type"),
+]
+
+REQUEST: TypeAdapter[Start | Flush | Clear | Close] = TypeAdapter(Request)
+REPLY: TypeAdapter[Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Error] = TypeAdapter(Reply)

@@ -1,0 +1,192 @@
+"""Exports: written, read, refused, verified, chosen. One small model is exported to ONNX and used by every test."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from avacast.engine.bundle import load_bundle, write_bundle
+from avacast.engine.errors import BadBundle, BadSetting, Unavailable
+from avacast.engine.export_manifest import ExportManifest, export_folders
+from avacast.engine.graph_session import OnnxRuntimeSession, open_graph
+from avacast.engine.manifest import MANIFEST, Entry, Manifest
+from avacast.engine.pipeline import Pipeline
+from avacast.engine.plan_choice import choose_plans
+from avacast.engine.portrait import Picture
+from avacast.engine.sample_tail import Samples
+from avacast.export.exporter import ExportRequest, export_bundle
+from avacast.export.onnx_file import write_onnx
+from avacast.export.signature import ExportShape, signatures, static_forms
+from avacast.export.verify import Finding, findings
+
+pytest.importorskip("onnxscript")
+
+
+def say_nothing(_what: str, _done: int, _total: int) -> None:
+    """The report of a test."""
+
+
+@pytest.fixture(scope="module")
+def exports(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model in float32 and float16."""
+    folder = tmp_path_factory.mktemp("exports")
+    for precision in ("fp32", "fp16"):
+        export_bundle(small_bundle, ExportRequest(precision=precision), folder, say_nothing)
+    return folder
+
+
+@pytest.fixture
+def copied(exports: Path, tmp_path: Path) -> Path:
+    """The float32 export, to be spoilt."""
+    return Path(shutil.copytree(exports / "mic-onnx-fp32-b1", tmp_path / "exports" / "mic-onnx-fp32-b1"))
+
+
+@pytest.fixture
+def manifest(small_bundle: Path) -> Manifest:
+    return load_bundle(small_bundle).manifest
+
+
+def found(export: ExportManifest, pipeline: Pipeline, picture: Picture, sound: Samples) -> list[Finding]:
+    return list(findings(export, pipeline, picture, sound, say_nothing))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_export_computes_what_the_networks_do(
+    precision: str, exports: Path, small_pipeline: Pipeline, picture: Picture, sound: Samples
+):
+    """Every tensor of every network on recorded inputs, the decoded frames, and a whole stream, in ONNX Runtime."""
+    export = ExportManifest.read(exports / f"mic-onnx-{precision}-b1")
+    results = found(export, small_pipeline, picture, sound)
+    assert {finding.what.partition(":")[0] for finding in results} >= {"step", "decoder_init", "decoder_step"}
+    assert results[-1].what.startswith("the whole stream")
+    assert not [str(finding) for finding in results if not finding.holds]
+
+
+def test_an_export_of_other_weights_is_past_its_bounds(
+    exports: Path, small_pipeline: Pipeline, picture: Picture, sound: Samples
+):
+    """Verification fails where it must: against a model that differs in one layer of its transformer."""
+    other = Pipeline.with_random_weights(small_pipeline.config, seed=3, dtype=torch.float32)
+    export = ExportManifest.read(exports / "mic-onnx-fp32-b1")
+    wrong = {finding.what for finding in found(export, other, picture, sound) if not finding.holds}
+    assert {"step: output", "decoder_step: frames", "the whole stream, its worst frame"} <= wrong
+
+
+def test_files_tell_nothing_of_the_machine_that_made_them(exports: Path):
+    """No path of this source tree stands in a graph or a manifest."""
+    root = str(Path(__file__).parent).encode()
+    for file in exports.rglob("*"):
+        assert file.is_dir() or root not in file.read_bytes(), file
+
+
+def test_a_damaged_file_is_refused_before_it_is_opened(copied: Path):
+    """One byte of the weights beside a graph is changed."""
+    file = copied / "step.onnx.data"
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(BadBundle, match="SHA-256"):
+        open_graph(ExportManifest.read(copied), "step", "cpu")
+
+
+def test_a_changed_manifest_is_refused(copied: Path):
+    """It is read only if it is written exactly as exports are."""
+    file = copied / MANIFEST
+    file.write_text(file.read_text().replace('"mic"', '"tts" '))
+    with pytest.raises(BadBundle, match="changed after it was written"):
+        ExportManifest.read(copied)
+
+
+def test_a_file_outside_the_folder_cannot_be_named(copied: Path):
+    """A manifest leads nowhere else."""
+    file = copied / MANIFEST
+    file.write_text(file.read_text().replace("step.onnx.data", "../step.onnx.data"))
+    with pytest.raises(BadBundle, match="no files of an export"):
+        ExportManifest.read(copied)
+
+
+def test_an_export_of_another_model_is_refused(copied: Path, small_pipeline: Pipeline, tmp_path: Path):
+    """The same model with one weight changed is another."""
+    parts = small_pipeline.networks
+    weights = {"dit": parts.dit, "vae": parts.vae, "speech_encoder": parts.speech_encoder}
+    tensors = {name: dict(module.state_dict()) for name, module in weights.items()}
+    tensors["vae"] = {name: tensor + 1e-3 for name, tensor in tensors["vae"].items()}
+    write_bundle(tmp_path / "other", small_pipeline.config, tensors)
+    other = load_bundle(tmp_path / "other").manifest
+    with pytest.raises(BadBundle, match="another model"):
+        ExportManifest.read(copied).check_bundle(other)
+
+
+def test_choosing_says_what_runs_where_and_why(
+    exports: Path, manifest: Manifest, small_pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+):
+    """Both networks of both exports are measured; each choice is logged with its two times."""
+    networks = small_pipeline.networks
+    with caplog.at_level(logging.INFO):
+        plans, choices = choose_plans(manifest, networks.dit, networks.vae, exports)
+    assert len(choices) == 4
+    assert all("ms in PyTorch" in choice.reason for choice in choices)
+    assert [str(choice) for choice in choices] == caplog.messages
+    taken = {choice.network.partition(" ")[0] for choice in choices if choice.runs_in != "PyTorch"}
+    assert taken == {name for name, plan in (("transformer", plans.dit), ("decoder", plans.decoder)) if plan}
+
+
+def test_a_damaged_export_leaves_pytorch_in_charge(copied: Path, manifest: Manifest, small_pipeline: Pipeline):
+    """It is no error to start without an export; its reason is told."""
+    (copied / "step.onnx").write_bytes(b"nonsense")
+    networks = small_pipeline.networks
+    plans, (choice,) = choose_plans(manifest, networks.dit, networks.vae, copied.parent)
+    assert (plans.dit, plans.decoder, choice.runs_in) == (None, None, "PyTorch")
+    assert "SHA-256" in choice.reason
+
+
+def test_a_graph_that_the_runtime_refuses_leaves_pytorch_in_charge(
+    copied: Path, manifest: Manifest, small_pipeline: Pipeline
+):
+    """A file that is intact by its digest and no ONNX graph: the runtime's own words are the reason."""
+    export = ExportManifest.read(copied)
+    broken = copied / "step.onnx"
+    broken.write_bytes(b"no graph")
+    step = export.networks["step"]
+    entry = Entry.of(broken.read_bytes())
+    export = export.with_network("step", replace(step, files={**step.files, "step.onnx": entry}))
+    (copied / MANIFEST).write_bytes(export.to_json())
+    networks = small_pipeline.networks
+    _, (choice,) = choose_plans(manifest, networks.dit, networks.vae, copied.parent)
+    assert choice.runs_in == "PyTorch"
+    assert "cannot run step.onnx" in choice.reason
+
+
+def test_an_export_is_replaced_whole_or_not_at_all(small_bundle: Path, tmp_path: Path):
+    """What is no export is not overwritten, and nothing is left beside it."""
+    place = tmp_path / ExportRequest().name
+    place.mkdir()
+    (place / "diary.txt").write_text("mine")
+    with pytest.raises(BadSetting, match="is no export"):
+        export_bundle(small_bundle, ExportRequest(), tmp_path, say_nothing)
+    assert [path.name for path in tmp_path.rglob("*")] == [place.name, "diary.txt"]
+    assert export_folders(tmp_path) == []
+
+
+@pytest.mark.parametrize("request_", [{"precision": "fp8"}, {"batch": 0}])
+def test_what_cannot_be_exported_is_refused_at_once(request_: dict[str, object]):
+    """Before any model is read."""
+    with pytest.raises(BadSetting):
+        ExportRequest(**request_)  # type: ignore[arg-type]
+
+
+def test_onnx_runtime_refuses_bfloat16_on_a_cpu_in_a_sentence(small_pipeline: Pipeline, tmp_path: Path):
+    """Its CPU kernels lack that type; the error says what cannot run."""
+    config = small_pipeline.config
+    wanted = signatures(ExportShape(config, config.profile("mic"), 1, torch.bfloat16))["decoder_init"]
+    rough = Pipeline.with_random_weights(config, dtype=torch.bfloat16).networks
+    graph, *_ = write_onnx(
+        static_forms(rough, {"step": wanted})["decoder_init"], wanted, tmp_path / "decoder_init.onnx"
+    )
+    with pytest.raises(Unavailable, match="cannot run decoder_init.onnx"):
+        OnnxRuntimeSession(graph, wanted, "cpu")

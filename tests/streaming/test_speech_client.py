@@ -1,0 +1,153 @@
+"""The client of the speech websocket, against servers whose every answer is given.
+
+That it works with the real server is in `test_sockets`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from avacast.engine.errors import Unavailable
+from avacast.streaming.speech_client import MAX_UNSENT_BYTES, SpeechClient, SpeechRefused
+from avacast.streaming.utterance import Interrupted
+
+RATE_HZ = 24_000
+
+
+@asynccontextmanager
+async def connected(handler: Callable[[ServerConnection], Awaitable[None]]) -> AsyncGenerator[SpeechClient]:
+    async with serve(handler, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with SpeechClient(url) as client:
+            yield client
+
+
+async def answer(connection: ServerConnection, kind: str, **fields: object) -> None:
+    await connection.send(json.dumps({"type": kind, **fields}))
+
+
+def test_it_never_sends_more_than_it_may_and_goes_on_when_it_may():
+    """Pieces are small, whole samples, and all of it comes, however it was cut."""
+    received: list[bytes] = []
+    most = limit = 2_000 * RATE_HZ // 1000 * 2
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal limit
+        async for message in connection:
+            if isinstance(message, bytes):
+                received.append(message)
+                assert sum(map(len, received)) <= limit
+                if sum(map(len, received)) > limit - 2 * RATE_HZ // 5:
+                    await asyncio.sleep(0.05)
+                    limit += most
+                    limit_ms = 1000 * limit // (2 * RATE_HZ)
+                    await answer(connection, "flow", utterance_id="u", buffered_ms=0, limit_ms=limit_ms)
+            elif json.loads(message)["type"] == "start":
+                await answer(connection, "ready", utterance_id="u", limit_ms=2_000)
+            elif json.loads(message)["type"] == "flush":
+                await answer(
+                    connection, "playback_finished", utterance_id="u", playback_position=7.0, interrupted=False
+                )
+
+    async def scenario() -> None:
+        pcm = bytes(range(256)) * (7 * 2 * RATE_HZ // 256)
+        async with connected(handler) as client:
+            assert await client.start(RATE_HZ) == "u"
+            for start in range(0, len(pcm), 4_321):
+                await client.send(pcm[start : start + 4_321])
+            await client.flush()
+            assert (await client.finished("u")).playback_position == 7.0
+        assert b"".join(received) == pcm
+        assert max(map(len, received)) <= 2 * RATE_HZ // 10
+        assert not any(len(message) % 2 for message in received)
+
+    asyncio.run(scenario())
+
+
+def test_an_interruption_ends_the_sending():
+    async def handler(connection: ServerConnection) -> None:
+        async for message in connection:
+            if isinstance(message, str) and json.loads(message)["type"] == "start":
+                await answer(connection, "ready", utterance_id="u", limit_ms=100)
+                await answer(connection, "playback_finished", utterance_id="u", playback_position=0.1, interrupted=True)
+
+    async def scenario() -> None:
+        async with connected(handler) as client:
+            await client.start(RATE_HZ)
+            with pytest.raises(Interrupted):
+                await client.send(bytes(10 * RATE_HZ))
+            assert (await client.finished("u")).interrupted
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_is_raised_once_with_its_code():
+    async def handler(connection: ServerConnection) -> None:
+        starts = 0
+        async for message in connection:
+            if json.loads(message)["type"] == "start":
+                starts += 1
+                if starts == 1:
+                    await answer(connection, "error", code="bad_format", message="not that rate")
+                else:
+                    await answer(connection, "ready", utterance_id="u", limit_ms=100)
+
+    async def scenario() -> None:
+        async with connected(handler) as client:
+            with pytest.raises(SpeechRefused, match="not that rate") as refused:
+                await client.start(1)
+            assert refused.value.code == "bad_format"
+            assert await client.start(RATE_HZ) == "u"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("answers", "reason"), [([], "closed"), (["{}"], "not of this protocol")])
+def test_a_server_that_goes_away_or_is_another_is_an_error_now_and_later(answers: list[str], reason: str):
+    async def handler(connection: ServerConnection) -> None:
+        await connection.recv()
+        for message in answers:
+            await connection.send(message)
+        if not answers:
+            await connection.close()
+        await connection.wait_closed()
+
+    async def scenario() -> None:
+        async with connected(handler) as client:
+            with pytest.raises(Unavailable, match=reason):
+                await client.start(RATE_HZ)
+            with pytest.raises(Unavailable, match=reason):
+                await client.finished("u")
+
+    asyncio.run(scenario())
+
+
+def test_no_server_there_is_an_error():
+    async def scenario() -> None:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            async with SpeechClient("ws://127.0.0.1:9"):
+                pass
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system has no TCP_NOTSENT_LOWAT")
+def test_little_waits_in_the_socket_so_that_a_clear_overtakes_the_rest():
+    """A server that has stopped reading still gets the clear behind what its own buffers took, not behind megabytes."""
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async def scenario() -> None:
+        async with connected(handler) as client:
+            opened: socket.socket = client._connection.transport.get_extra_info("socket")
+            assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == MAX_UNSENT_BYTES
+
+    asyncio.run(scenario())
