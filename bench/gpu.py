@@ -75,7 +75,9 @@ def gpu(
     served), forward (one pass of the transformer, eager, compiled, graphed), decoding, kernels.
 
     The result is written after each section; a section that fails is named at the end and costs the others nothing.
-    Needs torch, triton and transformers only.
+    Needs torch, triton and transformers only. From a checkout that is not installed:
+    `PYTHONPATH=.typings python -m avacast.bench.gpu`; or, without network,
+    `pip install --no-index --no-build-isolation --no-deps .`, which needs setuptools 77.
     """
     from rich.console import Console
 

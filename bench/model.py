@@ -19,17 +19,23 @@ RandomWeightsOption = Annotated[
 ]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to PyTorch.")]
 
+DtypeOption = Annotated[
+    str, typer.Option(help="Precision: auto (the fastest here), float32, bfloat16, or two, like bfloat16/float32.")
+]
 
-def open_model(bundle: Path | None, *, random_weights: bool, threads: int) -> Pipeline:
-    """The model in `bundle`, the embedded one, or an untrained one. Raises BadBundle."""
+
+def open_model(bundle: Path | None, *, random_weights: bool, threads: int, dtype: str = "auto") -> Pipeline:
+    """The model in `bundle`, the embedded one, or an untrained one, in `dtype`. Raises BadBundle, BadSetting."""
     import torch
 
     from avacast.engine.bundle import embedded_bundle
     from avacast.engine.config import POCKET
     from avacast.engine.pipeline import Pipeline
+    from avacast.engine.precision import Precision
 
+    precision = Precision.asked(dtype)
     if threads:
         torch.set_num_threads(threads)
     if random_weights:
-        return Pipeline.with_random_weights(POCKET)
-    return Pipeline.load(bundle or embedded_bundle())
+        return Pipeline.with_random_weights(POCKET, dtype=precision)
+    return Pipeline.load(bundle or embedded_bundle(), dtype=precision)

@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from avacast.bench.model import BundleOption, JsonOption, RandomWeightsOption, ThreadsOption, open_model
+from avacast.bench.model import BundleOption, DtypeOption, JsonOption, RandomWeightsOption, ThreadsOption, open_model
 from avacast.bench.result import Result
 from avacast.engine.config import SAMPLE_RATE_HZ, TEMPORAL_STRIDE
 
@@ -62,6 +62,7 @@ def speed(
     json_file: JsonOption = None,
     random_weights: RandomWeightsOption = False,
     threads: ThreadsOption = 0,
+    dtype: DtypeOption = "auto",
 ) -> None:
     """Measure the engine's real-time factor on this machine: compute over media, below 1 is faster than real time.
 
@@ -69,10 +70,14 @@ def speed(
     """
     from rich.console import Console
 
-    pipeline = open_model(bundle, random_weights=random_weights, threads=threads)
+    from avacast.engine.precision_choice import timings
+
+    pipeline = open_model(bundle, random_weights=random_weights, threads=threads, dtype=dtype)
     figures = measure(pipeline, speech(seconds))
     console = Console()
     console.print(pipeline.describe(), highlight=False)
+    for timing in timings(pipeline.config) if dtype == "auto" else ():
+        console.print(f"{timing}, in the self-test", highlight=False)
     console.print(speed_table(figures))
     result = Result.of("speed", figures)
     if json_file is not None:
@@ -110,6 +115,7 @@ def measure(pipeline: Pipeline, samples: NDArray[np.float32]) -> dict[str, Any]:
     floor_s = 1e9 * gflop_per_hop[TRANSFORMER] / ceiling
     return {
         "model": pipeline.describe(),
+        "precision": str(pipeline.networks.precision),
         "threads": torch.get_num_threads(),
         "media_s": run.media_s,
         "real_time_factor": run.compute_s / run.media_s,

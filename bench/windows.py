@@ -151,20 +151,20 @@ def windows_table(rows: Sequence[Row], name: str) -> Table:
     from rich.table import Table
 
     settings = {
-        "fusion": ("overlap", "ramp", "fuse_first_step", "weights"),
-        "latency": ("window", "overlap", "settle", "lookahead"),
+        "fusion": {"overlap": "overlap", "ramp": "ramp", "step 0 fused": "fuse_first_step", "weights": "weights"},
+        "latency": {"window": "window", "overlap": "overlap", "settle": "settle", "ahead": "lookahead"},
     }[name]
     figures = {
-        "latency": "{row.latency_ms:.0f} ms",
+        "latency ms": "{row.latency_ms:.0f}",
         "seam ratio": "{row.seam_ratio:.3f}",
         "all latents": "{row.latent_seam_ratio:.3f}",
         "lips": "{row.lip_correlation:.3f}",
-        "passes a second": "{row.passes_per_s:.1f}",
-        "real-time factor": "{row.real_time_factor:.2f}",
+        "pass/s": "{row.passes_per_s:.1f}",
+        "RTF": "{row.real_time_factor:.2f}",
     }
-    table = Table(*(setting.replace("_", " ") for setting in settings), *figures)
+    table = Table(*settings, *figures, padding=(0, 0))
     for row in rows:
         if row.table == name:
-            cells = (str(getattr(row, setting)) for setting in settings)
+            cells = (str(getattr(row, setting)) for setting in settings.values())
             table.add_row(*cells, *(figure.format(row=row) for figure in figures.values()))
     return table

@@ -246,4 +246,6 @@ class DiT(nn.Module):
         nn.init.xavier_uniform_(self.patch_embedding.weight.flatten(1))
         nn.init.zeros_(self.head.head.weight)
         if self.config.motion_dim:
-            nn.init.zeros_(self.motion_embedding[-1].weight)
+            last = self.motion_embedding[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)

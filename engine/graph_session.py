@@ -150,7 +150,7 @@ def _require(package: str) -> Any:
 @contextlib.contextmanager
 def _refusals(what: str) -> Generator[None]:
     """Turns what ONNX Runtime raises, whose errors have no common base of their own, into Unavailable."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as raised
+    raised = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
 
     kinds = tuple(kind for kind in vars(raised).values() if isinstance(kind, type) and issubclass(kind, Exception))
     try:

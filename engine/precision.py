@@ -37,10 +37,15 @@ class Precision:
         names = text.split("/")
         if not 1 <= len(names) <= 2 or not set(names) <= set(_DTYPES):
             raise BadSetting(
-                f"{text!r} is no precision; say {', '.join(_DTYPES)}, or two of them for transformer and auto-encoder, "
-                "like bfloat16/float32"
+                f"{text!r} is no precision; say auto, {', '.join(_DTYPES)}, or two of the latter for transformer and "
+                "auto-encoder, like bfloat16/float32"
             )
         return cls(_DTYPES[names[0]], _DTYPES[names[-1]])
+
+    @classmethod
+    def asked(cls, text: str) -> Precision | None:
+        """`parse` of what a user says; None for `auto`, which leaves the choice to the machine. Raises BadSetting."""
+        return None if text == "auto" else cls.parse(text)
 
     def __str__(self) -> str:
         names = [str(dtype).removeprefix("torch.") for dtype in (self.dit, self.vae)]

@@ -10,12 +10,13 @@ Shapes as in `dit`; L blocks, M tokens of a text or picture.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from avacast.engine.attention import Context, KeysValues
-from avacast.engine.dit import DiT
+from avacast.engine.dit import Block, DiT
 from avacast.engine.modulation import sinusoid
 from avacast.engine.rope import Rotation
 
@@ -57,7 +58,8 @@ class StepGraph(nn.Module):
         patches = dit.patch_embedding(torch.cat((latents, reference), dim=1))
         heard = dit.vocal_projector(audio, audio_mask, patches, embedding, steering)
         context = Context(heard, audio_mask if dit.config.mask_audio_padding else None)
-        pairs = [pair for pair in ((text_keys, text_values), (image_keys, image_values)) if pair[0] is not None]
+        given = ((text_keys, text_values), (image_keys, image_values))
+        pairs = [(keys, values) for keys, values in given if keys is not None and values is not None]
         x = patches
         if motion is not None:
             x = (patches.unflatten(1, (grid[0], -1)) + dit.motion_embedding(motion).unsqueeze(2)).flatten(1, 2)
@@ -99,7 +101,7 @@ def still_conditions(dit: DiT, text: Tensor | None, image: Tensor | None) -> dic
     embedded_text = None if text is None else dit.text_embedding(text)
     embedded_image = None if image is None else dit.img_emb(image)
     names = [pair for pair, given in ((TEXT, text), (IMAGE, image)) if given is not None]
-    by_block = [block.cross_attn.read(embedded_text, embedded_image) for block in dit.blocks]
+    by_block = [cast("Block", block).cross_attn.read(embedded_text, embedded_image) for block in dit.blocks]
     tensors: dict[str, Tensor] = {}
     for index, (keys, values) in enumerate(names):
         tensors[keys] = torch.stack([still[index].key for still in by_block])

@@ -90,7 +90,7 @@ class GrowUpsample(nn.Module):
         """`x` [T*B, C, H, W] to `stride` tensors [T*B, N, 2H, 2W]: the first frames made of each, the second, ..."""
         # Folding takes well under a millisecond; a folded copy would have to follow every change of the weights.
         kernels = _folded(self.conv.weight, narrowing.weight, self.stride)
-        return [F.conv_transpose2d(x, kernel, stride=2, padding=1) for kernel in kernels]
+        return [_doubled(x, kernel) for kernel in kernels]
 
 
 class SoftClamp(nn.Module):
@@ -199,8 +199,30 @@ def _folded(growing: Tensor, narrowing: Tensor, stride: int) -> list[Tensor]:
     turned = narrowing.float().flip(2, 3)
     wide = F.pad(turned, (0, 1)) + F.pad(turned, (1, 0))
     kernel = F.pad(wide, (0, 0, 0, 1)) + F.pad(wide, (0, 0, 1, 0))
-    parts = growing.float().flatten(1).chunk(stride)
+    parts = growing.float().flatten(1).unflatten(0, (stride, -1))
     return [torch.einsum("nwij,wc->cnij", kernel, part).to(narrowing.dtype) for part in parts]
+
+
+def _doubled(x: Tensor, kernel: Tensor) -> Tensor:
+    """The transposed convolution with `kernel` [C, N, 4, 4] and stride 2 of [B, C, H, W] to [B, N, 2H, 2W]."""
+    if torch.compiler.is_exporting():
+        # TensorRT for RTX 1.7 has none in bfloat16: as a 3x3 convolution whose channels are the 2x2 pixels of a cell.
+        return F.pixel_shuffle(F.conv2d(x, _by_pixel(kernel), padding=1), 2)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1)
+
+
+def _by_pixel(kernel: Tensor) -> Tensor:
+    """[C, N, 4, 4] of a transposed convolution to [N*4, C, 3, 3]: a convolution for each pixel of a 2x2 cell."""
+    columns = _halves(kernel).transpose(-1, -2)
+    by_pixel = _halves(columns).transpose(-1, -2)
+    return by_pixel.permute(3, 0, 1, 2, 4, 5).flatten(0, 2)
+
+
+def _halves(kernel: Tensor) -> Tensor:
+    """[..., 4] to [2, ..., 3]: of a cell's two pixels the first sees the cell before too, the second the next."""
+    none = torch.zeros_like(kernel[..., :1])
+    first = torch.cat((kernel[..., 3:4], kernel[..., 1:2], none), dim=-1)
+    return torch.stack((first, torch.cat((none, kernel[..., 2:3], kernel[..., 0:1]), dim=-1)))
 
 
 def _interleaved(parts: list[Tensor], batch: int) -> Tensor:

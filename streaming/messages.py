@@ -37,12 +37,13 @@ class Close:
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is loaded: its name, frame rate and frame size."""
+    """The model is loaded: its name, frame rate and frame size, and the number types it runs in (`Precision`)."""
 
     model: str
     fps: int
     height: int
     width: int
+    precision: str
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def about_session(pipeline: Pipeline, bundle: Path | None, profile: Profile, see
         seed=seed,
         profile=profile.to_dict(),
         device=pipeline.networks.device.type,
-        dtype=str(pipeline.networks.dtype).removeprefix("torch."),
+        precision=str(pipeline.networks.precision),
         torch=torch.__version__,
         num_threads=torch.get_num_threads(),
         cpu=torch.backends.cpu.get_cpu_capability(),

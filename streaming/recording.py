@@ -49,7 +49,8 @@ class About:
     profile: dict[str, Any]
     """`Profile.to_dict` of the profile in which the session began."""
     device: str
-    dtype: str
+    precision: str
+    """As `Precision` is written, like `bfloat16/float32`."""
     torch: str
     num_threads: int
     """Of torch on the CPU: it cuts sums by them, so their last bits differ."""

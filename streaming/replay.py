@@ -31,7 +31,7 @@ _WORDS = {
     "model": "model",
     "manifest_sha256": "weights (SHA-256 of the manifest)",
     "device": "device",
-    "dtype": "precision",
+    "precision": "precision",
     "torch": "version of PyTorch",
     "num_threads": "number of threads",
     "cpu": "processor",
@@ -98,15 +98,14 @@ def load_as_recorded(about: About, bundle: Path | None) -> Pipeline:
 
     from avacast.engine.bundle import embedded_bundle
     from avacast.engine.pipeline import Pipeline
+    from avacast.engine.precision import Precision
 
-    dtype = getattr(torch, about.dtype, None)
-    if not isinstance(dtype, torch.dtype) or not isinstance(about.num_threads, int) or about.num_threads < 1:
-        raise BadSetting(
-            f"the recording names the precision {about.dtype!r} and {about.num_threads!r} threads; copy it"
-        )
+    precision = Precision.parse(about.precision)
+    if about.num_threads < 1:
+        raise BadSetting(f"the recording names {about.num_threads} threads, so it is damaged; copy it again")
     torch.set_num_threads(about.num_threads)
     device = about.device if about.device == "cpu" or torch.cuda.is_available() else "cpu"
-    return Pipeline.load(bundle or embedded_bundle(), device=device, dtype=dtype)
+    return Pipeline.load(bundle or embedded_bundle(), device=device, dtype=precision)
 
 
 def make_again(

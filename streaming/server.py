@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
@@ -140,7 +141,7 @@ async def ready(request: Request) -> dict[str, Any]:
     model = request.app.state.worker.model
     if model is None:
         raise Unavailable("the engine is not ready")
-    return {"ready": True, "model": model.model, "fps": model.fps, "width": model.width, "height": model.height}
+    return {"ready": True, **asdict(model)}
 
 
 @router.get("/api/portraits")

@@ -7,6 +7,7 @@ knows nothing of the network or of time limits; the server watches it from outsi
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
@@ -38,15 +39,16 @@ queue filling up."""
 ALIVE_INTERVAL_S = 1.0
 
 
-def load_bundle(path: Path | None) -> Pipeline:
+def load_bundle(path: Path | None, precision: str = "auto") -> Pipeline:
     """Loads the model in the folder `path`, None for the embedded one; the heavy imports happen here.
 
-    Raises BadBundle.
+    `precision` as in `Precision.asked`. Raises BadBundle, BadSetting.
     """
     from avacast.engine.bundle import embedded_bundle
     from avacast.engine.pipeline import Pipeline
+    from avacast.engine.precision import Precision
 
-    return Pipeline.load(path or embedded_bundle())
+    return Pipeline.load(path or embedded_bundle(), dtype=Precision.asked(precision))
 
 
 class EngineLoop:
@@ -60,6 +62,7 @@ class EngineLoop:
     ) -> None:
         self.lanes: dict[str, Lane] = {}
         self.config = pipeline.config
+        self.precision = str(pipeline.networks.precision)
         self._pipeline = pipeline
         self._post = post
         self._recordings = recordings
@@ -146,6 +149,7 @@ def run(
     # Threads that spin while they wait take the core that the network side needs; measured on two busy cores, spinning
     # made the engine ten times slower. Read by OpenMP when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _tell_choices()
     try:
         import torch
 
@@ -159,10 +163,17 @@ def run(
         channel.post(Failed("engine_failed", "the engine could not start; see the log above", 1))
     else:
         config = engine.config
-        channel.post(Ready(config.name, config.fps, config.height, config.width))
+        channel.post(Ready(config.name, config.fps, config.height, config.width, engine.precision))
         _serve(engine, inbox, channel)
     sys.stderr.flush()
     time.sleep(60)  # the server reads the report and closes the pipe, which ends the process
+
+
+def _tell_choices() -> None:
+    """Shows on standard error what the engine decides by measurement when it starts, and why."""
+    log = logging.getLogger("avacast")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
 
 
 def _serve(engine: EngineLoop, inbox: queue.Queue[Command], channel: Channel) -> None:

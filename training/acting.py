@@ -26,6 +26,7 @@ def perform(track: SpokenTrack, portrait: Performance, seed: int, num_frames: in
     """
     mouth = mouth_tracks(track.phonemes, num_frames, fps)
     move = motion(seed, 0, num_frames, fps)
+    turn = {name: getattr(portrait, name).astype(np.float32) for name in ("yaw", "pitch", "roll")}
     return Performance(
         jaw=mouth[:, 0],
         spread=mouth[:, 1],
@@ -36,9 +37,9 @@ def perform(track: SpokenTrack, portrait: Performance, seed: int, num_frames: in
         gaze_x=GAZE_X * move[:, Motion.GAZE_X],
         gaze_y=GAZE_Y * move[:, Motion.GAZE_Y],
         brow=BROW * move[:, Motion.BROW],
-        yaw=portrait.yaw + YAW_RAD * move[:, Motion.YAW],
-        pitch=portrait.pitch + PITCH_RAD * move[:, Motion.PITCH],
-        roll=portrait.roll + ROLL_RAD * move[:, Motion.ROLL],
+        yaw=turn["yaw"] + np.float32(YAW_RAD) * move[:, Motion.YAW],
+        pitch=turn["pitch"] + np.float32(PITCH_RAD) * move[:, Motion.PITCH],
+        roll=turn["roll"] + np.float32(ROLL_RAD) * move[:, Motion.ROLL],
         shift_x=np.zeros(num_frames, np.float32),
         shift_y=-BREATH * move[:, Motion.BREATH],
     )

@@ -68,7 +68,7 @@ def cached_clips(
     videos: list[TrainingVideo],
     plan: ClipPlan,
     folder: Path,
-    on_clip: Callable[[], None] = lambda: None,
+    on_clip: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """The files of all clips, in order. Videos that were encoded before are not decoded again.
 
@@ -187,7 +187,7 @@ def _stored(tensor: Tensor) -> Tensor:
     return (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
 
 
-def _write(clips: Iterator[dict[str, Tensor]], place: Path, on_clip: Callable[[], None]) -> None:
+def _write(clips: Iterator[dict[str, Tensor]], place: Path, on_clip: Callable[[], object]) -> None:
     """One file for each clip, in a folder beside `place` that is renamed when it is complete."""
     place.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=place.parent))

@@ -49,9 +49,9 @@ def finetune(
     shape. Beside NAME.mp4 there may be masks, white inside: NAME.face.mp4 or .png and NAME.lips.mp4 or .png, a video
     as long as NAME.mp4 or a still. The error counts more inside them; a mask that is missing is the whole frame.
 
-    Everything is checked and encoded first, once. Stop it at any time: the same command goes on where it stopped, to
-    the very same weights. At the end OUTPUT/bundle is a model like any other, and OUTPUT/adapter.safetensors holds
-    the adapters alone.
+    Everything is checked and encoded first, once. Stop it at any time: the same command goes on from the last
+    checkpoint, on a CPU to the very same weights. At the end OUTPUT/bundle is a model like any other, and
+    OUTPUT/adapter.safetensors holds the adapters alone.
 
     A recipe is a file of `name = value` lines, such as `lr = 5e-5`, `batch_size = 4`, `lora_alpha = 32.0`,
     `lora_targets = ["self_attn", "cross_attn", "ffn", "vocal_projector"]`, `audio_dropout = 0.1`; a name that is
@@ -99,7 +99,7 @@ def run_finetune(
     networks = Pipeline.load(bundle, device=device, dtype=torch.float32).networks
     num_clips = sum(len(plan.starts(video.num_frames(config.fps))) for video in found)
     with tqdm(total=num_clips, desc="encoding clips") as bar:
-        clips = cached_clips(networks, source, found, plan, folder.cache, lambda: bar.update() and None)
+        clips = cached_clips(networks, source, found, plan, folder.cache, bar.update)
     folder.claim(
         {
             "bundle": {file: entry.sha256 for file, entry in source.manifest.entries.items()},

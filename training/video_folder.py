@@ -104,8 +104,12 @@ def _open(path: Path, fps: float, min_frames: int) -> TrainingVideo:
             f"({min_frames} pictures at {fps:g} a second); take it away"
         )
     size = source.upright_size()
-    found = {region: _open_mask(path, region, size, num_frames, fps) for region in REGIONS}
-    return TrainingVideo(source, {region: mask for region, mask in found.items() if mask is not None})
+    masks: dict[Region, StillMask | VideoSource] = {}
+    for region in REGIONS:
+        mask = _open_mask(path, region, size, num_frames, fps)
+        if mask is not None:
+            masks[region] = mask
+    return TrainingVideo(source, masks)
 
 
 def _open_mask(

@@ -48,13 +48,14 @@ class VideoSource:
         """Reads the time stamps of all pictures. Raises BadVideo for a file that is missing, damaged or no video."""
         with _opened(path) as container:
             stream = container.streams.video[0]
-            usual = float(1 / stream.average_rate) if stream.average_rate else 0.0
+            unit_s = float(stream.time_base or 0)
+            usual_s = float(1 / stream.average_rate) if stream.average_rate else 0.0
             times: list[tuple[float, float]] = []
             for packet in container.demux(stream):
                 stamp = packet.dts if packet.pts is None else packet.pts
                 if stamp is not None and not packet.is_discard:
-                    begins = float(stamp * packet.time_base)
-                    times.append((begins, begins + (float(packet.duration * packet.time_base) or usual)))
+                    begins_s = stamp * unit_s
+                    times.append((begins_s, begins_s + ((packet.duration or 0) * unit_s or usual_s)))
             if not times:
                 raise BadVideo(f"{path} holds no pictures; record it again")
             start_s = min(begins for begins, _ in times)

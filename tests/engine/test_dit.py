@@ -121,7 +121,7 @@ def test_parameters_are_named_as_in_the_public_checkpoint(stableavatar_golden: P
     assert {name: list(tensor.shape) for name, tensor in dit.state_dict().items()} == released
 
 
-SMALL = replace(POCKET.dit, dim=48, ffn_dim=64, num_heads=4, num_layers=2, freq_dim=16, audio_in_dim=24)
+SMALL = replace(POCKET.dit, motion_dim=0, dim=48, ffn_dim=64, num_heads=4, num_layers=2, freq_dim=16, audio_in_dim=24)
 
 
 def small_inputs(config: DiTConfig, seed: int = 0) -> tuple[Tensor, ...]:

@@ -20,7 +20,16 @@ from avacast.engine.errors import BadSetting
 from avacast.engine.guidance import Branch, Conditioning, Guidance, guided_pass
 
 SMALL = replace(
-    POCKET.dit, dim=48, ffn_dim=64, num_heads=4, num_layers=2, freq_dim=16, audio_in_dim=24, text_dim=8, text_len=5
+    POCKET.dit,
+    dim=48,
+    ffn_dim=64,
+    num_heads=4,
+    num_layers=2,
+    freq_dim=16,
+    audio_in_dim=24,
+    text_dim=8,
+    text_len=5,
+    motion_dim=0,
 )
 
 

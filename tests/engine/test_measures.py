@@ -150,3 +150,46 @@ def test_drift_is_the_difference_of_first_and_last_colours() -> None:
     expected = ciede2000(lab(np.full(3, 100.0)), lab(np.full(3, 110.0)))
     assert measures.colour_drift(frames, 3) == pytest.approx(float(expected))
     assert expected > 3
+
+
+def test_jitter_is_counted_between_neighbours_only() -> None:
+    """Steps of one tenth inside, a jump at the edge left out; nothing to count is NaN."""
+    track = np.array([0.0, 0.1, 0.0, 0.9, 0.9], np.float32)
+    where = np.array([True, True, True, False, True])
+    assert measures.jitter(track, where) == pytest.approx(0.1)
+    assert np.isnan(measures.jitter(track, ~where))
+
+
+def test_blinks_are_counted_once_each() -> None:
+    """Two closures, one of them long; eyes that are shut from the start are none."""
+    openness = np.array([1, 1, 0, 1, 1, 0, 0, 0, 1], np.float32)
+    assert measures.num_blinks(openness, 0.5) == 2
+    assert measures.num_blinks(openness[2:], 0.5) == 1
+    assert measures.num_blinks(np.zeros(5, np.float32), 0.5) == 0
+
+
+@pytest.mark.parametrize("by", [-2, -0.5, 0, 0.25, 2])
+def test_sideways_in_parts_of_a_pixel(by: float) -> None:
+    """Smooth stripes that move to the right, and nod by a pixel too, read their way to a tenth of a pixel."""
+    x = np.arange(100) - np.array([0.0, by])[:, None]
+    waves = 128 + 60 * np.sin(0.3 * x) + 30 * np.sin(0.11 * x + 1)
+    frames = np.repeat(np.repeat(waves[:, None, :, None], 40, axis=1), 3, axis=3).astype(np.uint8)
+    moved = measures.sideways(np.roll(frames, 1, axis=1), frames[0], (8, 20, 32, 80))
+    assert moved == pytest.approx([0.0, by], abs=0.1)
+
+
+def test_sideways_needs_room() -> None:
+    """A box at the edge of the frame cannot be followed."""
+    with pytest.raises(AssertionError):
+        measures.sideways(np.zeros((1, 64, 64, 3), np.uint8), np.zeros((64, 64, 3), np.uint8), (8, 0, 16, 40))
+
+
+def test_colour_error_is_what_nine_cells_in_ten_stay_below() -> None:
+    """Equal colours have none; one cell in sixteen that is quite another changes little, half of them do."""
+    frames = np.full((2, 32, 32, 3), 100, np.uint8)
+    true = measures.mean_colours(frames)
+    assert true.shape == (4, 4, 3)
+    frames[:, :8, :8] = (250, 20, 20)
+    assert measures.colour_error(measures.mean_colours(frames), true) == 0.0
+    frames[:, :16] = (250, 20, 20)
+    assert measures.colour_error(measures.mean_colours(frames), true) > 20

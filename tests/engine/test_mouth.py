@@ -1,4 +1,4 @@
-"""Reading the opening of a mouth off pixels, judged on drawn faces whose opening is known."""
+"""Reading a mouth off pixels, judged on drawn faces whose opening is known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from avacast.engine.mouth import mouth_opening
+from avacast.engine.mouth import mouth_opening, read_mouth
 from avacast.training.face_renderer import Identity, Performance, mouth_box, render, sample_identity
 
 NUM_FRAMES = 16
@@ -109,3 +109,27 @@ def test_a_box_outside_in_is_refused() -> None:
     """The box is top, left, bottom, right."""
     with pytest.raises(AssertionError):
         mouth_opening(np.zeros((1, 64, 64, 3), np.uint8), (40, 10, 20, 30))
+
+
+def test_known_width_and_teeth() -> None:
+    """A gap 70 pixels wide in a frame of 200 reads 0.35; teeth of 40 x 6 pixels above it read as their area."""
+    frames = np.full((2, 200, 200, 3), (220, 180, 150), np.uint8)
+    frames[:, 80:125, 60:140] = (180, 80, 85)
+    frames[:, 90:110, 65:135] = (60, 15, 22)
+    frames[1, 90:96, 80:120] = (235, 230, 220)
+    reading = read_mouth(frames, (60, 50, 150, 150))
+    assert reading.width == pytest.approx([0.35, 0.35], abs=0.015)
+    assert reading.teeth == pytest.approx([0.0, 40 * 6 / 200**2], abs=0.0005)
+    assert reading.opening == pytest.approx([0.1, 0.1], abs=0.005)
+
+
+@pytest.mark.parametrize("seed", range(700, 706))
+def test_rounded_is_narrower_than_spread(seed: int) -> None:
+    """Equally open lips: rounded, at rest and spread read in this order, and shut far below."""
+    performance = Performance.rest(4)
+    performance.jaw[:] = (0.5, 0.5, 0.5, 0)
+    performance.spread[:] = (-1, 0, 1, 0)
+    identity = sample_identity(np.random.default_rng(seed))
+    width = read_mouth(render(identity, performance).frames.numpy(), mouth_box(identity)).width
+    assert 1.2 * width[0] < width[1] < width[2]
+    assert width[3] < 0.3 * width[0]

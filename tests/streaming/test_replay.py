@@ -237,7 +237,7 @@ def test_another_model_is_named_as_the_reason_and_no_fault(recorded: Path, pipel
 def test_device_precision_threads_and_versions_are_named(recorded: Path):
     about = Recording.read(recorded).about
     assert differences(about, about) == []
-    here = replace(about, device="cuda", dtype="bfloat16", num_threads=about.num_threads + 1, torch="9.9")
+    here = replace(about, device="cuda", precision="bfloat16", num_threads=about.num_threads + 1, torch="9.9")
     assert len(differences(about, here)) == 4
     assert differences(about, here)[0] == "device was cpu, is cuda"
 
@@ -354,7 +354,7 @@ def test_an_unknown_call_or_precision_or_no_recording_at_all_is_refused(recorded
         run(recorded, "--bundle", bundle)
     text = (recorded / SESSION).read_text()
     (recorded / SESSION).write_text(text.replace('"float32"', '"manual_seed"'))
-    with pytest.raises(BadSetting, match="precision 'manual_seed'"):
+    with pytest.raises(BadSetting, match="'manual_seed' is no precision"):
         run(recorded, "--bundle", bundle)
 
 

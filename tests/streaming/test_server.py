@@ -92,7 +92,14 @@ def test_the_page_and_its_parts_come_with_a_strict_policy(client: httpx.Client):
 
 def test_health(client: httpx.Client):
     assert client.get("/live").json() == {"live": True}
-    assert client.get("/ready").json() == {"ready": True, "model": "tiny", "fps": 25, "width": 64, "height": 64}
+    assert client.get("/ready").json() == {
+        "ready": True,
+        "model": "tiny",
+        "fps": 25,
+        "width": 64,
+        "height": 64,
+        "precision": "float32",
+    }
 
 
 def test_portraits_are_listed_with_text_and_mouth(client: httpx.Client):

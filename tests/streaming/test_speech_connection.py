@@ -96,7 +96,7 @@ class Room:
 
     def __init__(self) -> None:
         engine: Any = PromptEngine()
-        self.session = LiveSession("s", STILL, engine, Ready("m", 25, 64, 64), self.on_ended)
+        self.session = LiveSession("s", STILL, engine, Ready("m", 25, 64, 64, "float32"), self.on_ended)
         self.heard: list[np.ndarray] = []
         self.pictures = 0
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]

@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from avacast.engine.motion import Motion, motion
+from avacast.engine.mouth import read_mouth
+from avacast.training.acting import BREATH, PITCH_RAD, ROLL_RAD, YAW_RAD
 from avacast.training.face_renderer import CHUNK, Identity, Performance, Rendered, mouth_box, render, sample_identity
 from avacast.training.identity import GARMENTS, GLASSES, HAIR_STYLES, HATS
 
 SIZE = 128
+FURTHEST = 2.75
+"""Units of motion that no head goes beyond; a test holds it."""
 
 
 def person(seed: int = 3, changes: Mapping[str, Any] | None = None) -> Identity:
@@ -127,13 +132,29 @@ def test_every_accessory_shows(change: dict[str, str]) -> None:
     assert int(((plain - dressed).abs().sum(-1) > 20).sum()) > 20
 
 
-def test_mouth_box_holds_the_mouth_in_motion() -> None:
-    """Under usual motion every cell that is half mouth lies inside the box, and the box inside the frame."""
-    identity = person()
-    motion = performance(
-        4, jaw=[0, 1, 0, 1], yaw=[-0.1, 0.1, 0.1, -0.1], roll=[0.05, -0.05, 0, 0], shift_y=[0, 0, 0.01, -0.01]
+def test_no_head_goes_further() -> None:
+    """Over four hours of heads in motion, one seed a minute."""
+    turns = [Motion.YAW, Motion.PITCH, Motion.ROLL]
+    furthest = max(float(np.abs(motion(seed, 0, 1500, 25.0)[:, turns]).max()) for seed in range(240))
+    print(f"{furthest:.2f} units")
+    assert furthest < FURTHEST
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_mouth_box_holds_the_mouth_in_motion(seed: int) -> None:
+    """At the furthest of every motion all cells that are mostly mouth lie in the box, and the box in the frame."""
+    identity = person(seed)
+    yaw, pitch, roll, shift = FURTHEST * YAW_RAD, FURTHEST * PITCH_RAD, FURTHEST * ROLL_RAD, BREATH
+    moved = performance(
+        8,
+        jaw=[0, 1] * 4,
+        spread=[1, 1, 0, 0, 1, 1, 0, 0],
+        yaw=[-yaw, yaw] * 4,
+        pitch=[-pitch] * 4 + [pitch] * 4,
+        roll=[-roll, roll, roll, -roll] * 2,
+        shift_y=[-shift] * 4 + [shift] * 4,
     )
-    mask = render(identity, motion, size=256).lip_mask.amax(0)
+    mask = render(identity, moved, size=256).lip_mask.amax(0)
     top, left, bottom, right = mouth_box(identity)
     assert 0 <= top < bottom <= 256
     assert 0 <= left < right <= 256
@@ -142,6 +163,18 @@ def test_mouth_box_holds_the_mouth_in_motion() -> None:
     assert 8 * int(rows.max()) + 4 <= bottom
     assert left <= 8 * int(columns.min()) + 4
     assert 8 * int(columns.max()) + 4 <= right
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_gap_between_the_lips_stays_in_its_box(sign: int) -> None:
+    """At the furthest a wide spread mouth reads as wide and as open inside the box as in one half as large again."""
+    identity = person(7)
+    moved = performance(1, jaw=1, spread=1, yaw=sign * FURTHEST * YAW_RAD, roll=-sign * FURTHEST * ROLL_RAD)
+    frames = render(identity, moved, size=256).frames.numpy()
+    top, left, bottom, right = box = mouth_box(identity)
+    inside, around = read_mouth(frames, box), read_mouth(frames, (top, left - 12, bottom, right + 12))
+    assert inside.width == pytest.approx(around.width, abs=0.004)
+    assert inside.opening == pytest.approx(around.opening, rel=0.05)
 
 
 def test_size_scales_the_drawing() -> None:

@@ -61,6 +61,12 @@ def test_true_frames_get_full_marks(drawn: HeldOutClip, played: tuple[Clip, reci
     assert figures.background_ssim > 0.99
     assert figures.closed_in_pauses > 0.95
     assert figures.bilabials_closed > 0.8
+    assert figures.rounded_width < 0.9
+    assert (figures.blink_correlation, figures.head_motion) == (pytest.approx(1.0), pytest.approx(1.0))
+    assert 8 <= figures.blinks_per_minute <= 30
+    assert figures.colour_error < 0.1
+    assert figures.teeth_shown == 1.0
+    assert drawn.seed == clip.motion_seed
     assert said.voice.endswith(VALIDATION_VARIANTS[0])
     assert drawn.samples == pytest.approx(said.track.samples, abs=2 / 32768)
 

@@ -25,8 +25,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and
 
 RECIPE = PocketRecipe(
     SpeechEncoderRecipe(num_tracks=4, track_s=2.0, crop_s=1.0, batch_size=2, num_steps=2),
-    AutoencoderRecipe(num_clips=2, num_frames=5, crop=32, batch_size=2, num_steps=2),
-    AvatarRecipe(num_clips=2, num_latents=4, batch_size=2, num_steps=3, validate_every=100, compile=False),
+    AutoencoderRecipe(num_clips=2, num_frames=5, crop=32, batch_size=2, num_steps=2, num_decoder_steps=2),
+    AvatarRecipe(
+        num_clips=2, num_latents=4, batch_size=2, num_steps=3, validate_every=100, window_lengths=(3, 4), compile=False
+    ),
 )
 
 

@@ -1,0 +1,50 @@
+"""The released model's step graph at its true size: traced, written and compiled. Needs 16 GB of memory and minutes."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from avacast.engine.config import STABLEAVATAR_1_3B
+from avacast.engine.dit import DiT
+from avacast.engine.step_graph import StepGraph
+from avacast.export.onnx_file import write_onnx
+from avacast.export.signature import ExportShape, StepByPosition, signatures
+from avacast.export.tensorrt_plan import PlanBuilder
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("tensorrt_rtx")
+
+
+OUTSIDE = re.compile(r"text_embedding|img_emb|\bcross_attn\.(k|v|norm_k|k_img|v_img|norm_k_img)\.")
+"""Weights that make the cached keys and values: outside the graph, except for the adapter's own `cross_attn`."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_full_size_step_graph_becomes_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """1.3 B parameters and the adapter in bfloat16, 512x512, with cached text and image keys and values."""
+    config = STABLEAVATAR_1_3B
+    signature = signatures(ExportShape(config, config.profile("mic"), 1, torch.bfloat16))["step"]
+    with torch.device("meta"):
+        dit = DiT(config.dit).to(torch.bfloat16)
+    dit = dit.to_empty(device="cpu").eval().requires_grad_(False)
+    for parameter in dit.parameters():
+        parameter.normal_(std=0.02)
+    started = time.monotonic()
+    form = StepByPosition(StepGraph(dit), tuple(spec.name for spec in signature.inputs))
+    graph, weights = write_onnx(form, signature, tmp_path / "step.onnx")
+    traced = time.monotonic()
+    num_bytes = weights.stat().st_size
+    read = [parameter.numel() for name, parameter in dit.named_parameters() if not OUTSIDE.search(name)]
+    assert num_bytes == pytest.approx(2 * sum(read), rel=0.01)
+    del dit, form
+    PlanBuilder("tensorrt_rtx", tmp_path / "timings").build(graph, tmp_path / "step.plan", lambda *_: None)
+    assert (tmp_path / "step.plan").stat().st_size > 0.9 * num_bytes
+    with capsys.disabled():
+        seconds = traced - started, time.monotonic() - traced
+        print(f"\ntraced in {seconds[0]:.0f} s, {num_bytes / 1e9:.2f} GB of weights, built in {seconds[1]:.0f} s")
