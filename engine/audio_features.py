@@ -118,9 +118,18 @@ class Features(ABC):
         stay; latent frames that were ready but not taken are counted anew.
         """
 
+    def unhear(self, num_latents: int) -> None:
+        """Forgets the sound from the end of latent frame `num_latents - 1` on, as if it had never been pushed."""
+        self._flushed = False
+        self.samples.truncate(frames_of_latents(num_latents) * self._samples_per_frame)
+
+    @abstractmethod
+    def release(self, latent: int) -> None:
+        """Lets go of what no window from latent frame `latent` on hears."""
+
     @abstractmethod
     def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Tokens `[F, A, D]` and mask bool `[F, A]` of latent frames [start, stop); `start` never goes back."""
+        """Tokens `[F, A, D]` and mask bool `[F, A]` of latent frames [start, stop), of which none was released."""
 
     @abstractmethod
     def _num_latents_heard(self) -> int:
@@ -176,18 +185,29 @@ class FeatureStream(Features):
         self._hop = hop
         self._next_stop = first + hop * max(0, (self._num_encoded - first) // hop + 1)
 
+    def unhear(self, num_latents: int) -> None:
+        super().unhear(num_latents)
+        self._num_encoded = min(self._num_encoded, num_latents)
+        # Without the margin, which is sound of the next latent frame.
+        kept = max(0, self._token_stop(num_latents) - self._margin)
+        self._tokens = self._tokens[: max(0, kept - self._first_token)]
+
     def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         assert self._flushed or stop <= self.num_latents_ready, f"{stop} latents of {self.num_latents_ready} ready"
         while self._num_encoded < stop:
             self._encode_run()
         index = stream_split(start, stop - start, self._margin)
         mask = index >= 0
-        oldest = max(0, int(index[0, 0]))
-        assert oldest >= self._first_token, f"latent frame {start} is forgotten"
-        self._tokens = self._tokens[oldest - self._first_token :].clone()
-        self._first_token = oldest
-        audio = self._tokens[(index - oldest).clamp(min=0)] * mask[..., None].to(self._tokens)
+        assert max(0, int(index[0, 0])) >= self._first_token, f"latent frame {start} is forgotten"
+        audio = self._tokens[(index - self._first_token).clamp(min=0)] * mask[..., None].to(self._tokens)
         return audio, mask.to(audio.device)
+
+    def release(self, latent: int) -> None:
+        first = self._token_stop(latent) - 2 * self._margin
+        if self._first_token < first < self._first_token + len(self._tokens):
+            self._tokens = self._tokens[first - self._first_token :].clone()
+            self._first_token = first
+        self.samples.forget(TOKEN_STRIDE * max(0, first - self._left_context))
 
     def _num_latents_heard(self) -> int:
         num_tokens = (self.samples.num_samples - TOKEN_REACH) // TOKEN_STRIDE + 1 - self._right_context
@@ -201,7 +221,7 @@ class FeatureStream(Features):
         return TOKENS_PER_LATENT_FRAME * latent_stop - 6 + self._margin
 
     def _encode_run(self) -> None:
-        start = self._token_stop(self._num_encoded) if self._num_encoded else 0
+        start = self._first_token + len(self._tokens)
         stop = self._token_stop(self._next_stop)
         context = max(0, start - self._left_context)
         num_samples = TOKEN_STRIDE * (stop - context + self._right_context - 1) + TOKEN_REACH
@@ -212,7 +232,6 @@ class FeatureStream(Features):
             tokens = encode(self._encoder, samples)[start - context : stop - context]
         self._tokens = torch.cat([self._tokens.to(tokens), tokens])
         self._num_encoded, self._next_stop = self._next_stop, self._next_stop + self._hop
-        self.samples.forget(TOKEN_STRIDE * max(0, stop - self._left_context))
 
 
 class WindowFeatures(Features):
@@ -229,10 +248,12 @@ class WindowFeatures(Features):
         # A last window of a few milliseconds is too short for a single token: silence fills it up to one.
         last = max(min(samples_per_latent * stop, self.samples.num_samples), first + TOKEN_REACH)
         tokens = encode(self._encoder, self.samples.read(first, last))
-        self.samples.forget(first)
         index, mask = window_split(len(tokens), frames_of_latents(stop - start), self._margin)
         audio = tokens[index] * mask[..., None].to(tokens)
         return audio, mask.to(audio.device)
+
+    def release(self, latent: int) -> None:
+        self.samples.forget(TEMPORAL_STRIDE * self._samples_per_frame * latent)
 
     def _num_latents_heard(self) -> int:
         return self.samples.num_samples // (TEMPORAL_STRIDE * self._samples_per_frame)

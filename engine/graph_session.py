@@ -44,7 +44,9 @@ def open_graph(manifest: ExportManifest, name: str, device: torch.device | str) 
     Raises BadBundle where its files are damaged or its plan was built elsewhere, Unavailable where the runtime is not
     installed or cannot run it.
     """
-    network = manifest.networks[name]
+    network = manifest.networks.get(name)
+    if network is None:
+        raise BadBundle(f"the export {manifest.folder} has no network {name!r}; {MEND}")
     for file in network.files:
         manifest.verified(name, file)
     if manifest.backend == "onnx":

@@ -66,6 +66,10 @@ class GraphSignature:
     def input(self, name: str) -> TensorSpec:
         return next(spec for spec in self.inputs if spec.name == name)
 
+    def zeros(self, device: torch.device | str) -> dict[str, Tensor]:
+        """Inputs of these kinds, by name."""
+        return {spec.name: spec.zeros(device) for spec in self.inputs}
+
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether `tensors` are these inputs by name and shape; types may differ, since numbers can be converted."""
         return {spec.name: spec.shape for spec in self.inputs} == {

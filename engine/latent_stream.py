@@ -107,7 +107,10 @@ class LatentStream:
 
     def pop(self, end: int | None) -> Tensor | None:
         """Latent frames that have become final, `[1, C, N, h, w]`, each once and in order; None when there are none."""
-        return self._ring.pop(end)
+        latents = self._ring.pop(end)
+        # As far back as a window may begin after a cut.
+        self.features.release(max(0, self._ring.num_left - self._ring.plan.overlap))
+        return latents
 
     def snapshot(self) -> LatentState:
         """The state as it stands. Cheap: tensors are shared, never written to."""
@@ -126,6 +129,17 @@ class LatentStream:
         self.features = state.features.copy()
         self._ring.restore(state.ring)
         self._conditions = dict(state.conditions)
+
+    def cut(self) -> None:
+        """Forgets all sound beyond the latent frames that were handed out, and the windows that heard of it.
+
+        The next window is fused over the tail of those frames, and hears what is pushed from now on.
+        """
+        self.features.unhear(self._ring.num_left)
+        self._conditions.clear()
+        self._ring.cut()
+        hop = self._profile.window.hop
+        self.features.realign(self._ring.plan.span(0)[1] % hop or hop, hop)
 
     def _admit(self, end: int | None) -> bool:
         """Begins the next window if its sound is here, or lets the last ones run out; False when there is nothing."""

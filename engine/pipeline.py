@@ -23,7 +23,9 @@ from avacast.engine.config import ModelConfig
 from avacast.engine.dit import DiT
 from avacast.engine.errors import BadSetting
 from avacast.engine.flow_matching import Schedule
+from avacast.engine.manifest import Manifest
 from avacast.engine.networks import Networks, build_vae
+from avacast.engine.plan_choice import choose_plans
 from avacast.engine.portrait import Picture
 from avacast.engine.precision import Precision
 from avacast.engine.precision_choice import choose_precision
@@ -52,6 +54,24 @@ class Pipeline:
         return cls(opened.config, _load_networks(opened, precision.dit).for_inference(device, precision))
 
     @classmethod
+    def load_fastest(
+        cls,
+        bundle: Path,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype | Precision | None = None,
+        exports: Path | None = None,
+    ) -> Pipeline:
+        """`load`, and every network then runs in what is fastest here: see `choose_plans`, which logs what and why.
+
+        `exports` is the folder of the model's exports, None the bundle's own. What is chosen may change from one start
+        to the next, and the last bits of the frames with it. Raises BadBundle, as `load`.
+        """
+        pipeline = cls.load(bundle, device=device, dtype=dtype)
+        plans, _ = choose_plans(pipeline.config, pipeline.networks, Manifest.read(bundle), exports)
+        return cls(pipeline.config, replace(pipeline.networks, plans=plans))
+
+    @classmethod
     def with_random_weights(
         cls, config: ModelConfig, seed: int = 0, *, device: str = "cpu", dtype: torch.dtype | Precision | None = None
     ) -> Pipeline:
@@ -63,8 +83,17 @@ class Pipeline:
             torch.nn.init.xavier_uniform_(networks.dit.head.head.weight)
         return cls(config, networks.for_inference(device, dtype or choose_precision(config, device)))
 
-    def open_session(self, picture: Picture, *, seed: int = 0, profile: ProfileName | Profile = "mic") -> Session:
+    def open_session(
+        self,
+        picture: Picture,
+        *,
+        seed: int = 0,
+        profile: ProfileName | Profile = "mic",
+        interruptible: bool = False,
+    ) -> Session:
         """Begins a stream that animates `picture`, uint8 `[H, W, 3]`; equal seeds and sound give equal frames.
+
+        An `interruptible` one remembers a few states, so that `Session.interrupt` can take frames back.
 
         Raises BadPortrait when `picture` has another shape or type, BadSetting for a negative seed or a profile that
         the model does not have.
@@ -73,7 +102,8 @@ class Pipeline:
             raise BadSetting(f"the seed must be 0 or a positive whole number, not {seed}")
         if isinstance(profile, str):
             profile = self.config.profile(profile)
-        return Session(self.networks, self.config, profile, self.reference(picture), seed)
+        reference = self.reference(picture)
+        return Session(self.networks, self.config, profile, reference, seed, interruptible=interruptible)
 
     def reference(self, picture: Picture) -> Reference:
         """Everything about `picture`, uint8 `[H, W, 3]`, that stays the same for a whole stream. Raises BadPortrait."""

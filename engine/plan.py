@@ -93,7 +93,7 @@ class PlannedDecoder:
     def __init__(self, vae: TinyVAE | WanVAE, init: GraphSession, step: GraphSession) -> None:
         self._vae = vae
         self._init = init
-        self._step = step
+        self.step = step
 
     def decode_step(self, latents: Tensor, state: DecoderState | None) -> tuple[Tensor, DecoderState]:
         """As the auto-encoder's; states may be exchanged with it."""
@@ -102,7 +102,7 @@ class PlannedDecoder:
         pieces: list[Tensor] = []
         for latent in latents.split(1, dim=2):
             tensors = {"latents": latent} | {f"past_{i}": tensor for i, tensor in enumerate(past)}
-            frames, *past = self._step(tensors) if past else self._init(tensors)
+            frames, *past = self.step(tensors) if past else self._init(tensors)
             pieces.append(frames)
         kind = StreamState if isinstance(self._vae, TinyVAE) else WanDecoderState
         return torch.cat(pieces, dim=1), kind(tuple(past))

@@ -140,6 +140,13 @@ class RingBuffer:
         self._config = config
         self._state = RingState(plan, Wavefront.start(len(steps)), lines, state.num_left)
 
+    def cut(self) -> None:
+        """Forgets all that has not left, windows in flight included; the next window is fused over the tail of it."""
+        state, num_steps = self._state, len(self._state.lines)
+        lines = tuple(_until(line, state.num_left) for line in state.lines)
+        self._state = RingState(state.plan, Wavefront.start(num_steps), lines, state.num_left)
+        self.replan(self._config, tuple(range(num_steps)))
+
     def snapshot(self) -> tuple[WindowConfig, RingState]:
         """The present state; restoring it continues from here, any number of times. Tensors are shared."""
         return self._config, self._state
@@ -156,11 +163,11 @@ class RingBuffer:
         return torch.cat([line.read(line.start, start), latents], dim=2)
 
     def _forget(self) -> None:
-        """Lets go of what neither a next step, nor the fusion of a next window, nor the viewer needs any more."""
+        """Lets go of what neither a next step, nor the fusion of a next window, nor one after a cut needs any more."""
         state, windows = self._state, self.wavefront.next_windows
         needed = [self.plan.span(window)[0] for window in (*windows[1:], windows[-1])]
-        needed[-1] = min(needed[-1], state.num_left)
-        lines = tuple(_from(line, start) for line, start in zip(state.lines, needed, strict=True))
+        tail = max(0, state.num_left - self.plan.overlap)
+        lines = tuple(_from(line, min(start, tail)) for line, start in zip(state.lines, needed, strict=True))
         self._state = replace(state, lines=lines)
 
 
@@ -169,3 +176,10 @@ def _from(line: Line | None, start: int) -> Line | None:
     if line is None or start <= line.start:
         return line
     return Line(min(start, line.stop), line.read(min(start, line.stop), line.stop).clone())
+
+
+def _until(line: Line | None, stop: int) -> Line | None:
+    """The line without what lies from `stop` on; None where that is all of it."""
+    if line is None or line.stop <= stop:
+        return line
+    return Line(line.start, line.read(line.start, stop).clone()) if line.start < stop else None

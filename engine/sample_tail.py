@@ -44,6 +44,12 @@ class SampleTail:
             self.pieces = [rest.copy() if 2 * rest.nbytes < owner.nbytes else rest]
             self.start = before
 
+    def truncate(self, num_samples: int) -> None:
+        """Takes back what was pushed beyond `num_samples`, which must not be forgotten yet."""
+        assert self.start <= num_samples <= self.num_samples, (self.start, num_samples, self.num_samples)
+        self.pieces = [self._joined()[: num_samples - self.start]]
+        self.num_samples = num_samples
+
     def copy(self) -> SampleTail:
         """An independent copy; the pieces themselves are shared."""
         return replace(self, pieces=list(self.pieces))

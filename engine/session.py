@@ -20,6 +20,7 @@ from avacast.engine.latent_stream import DuePass, LatentState, LatentStream
 from avacast.engine.networks import DecoderState, Networks
 from avacast.engine.profile import Profile
 from avacast.engine.reference import Reference
+from avacast.engine.rewind import Rewind
 from avacast.engine.windows import frames_of_latents, latents_for_frames
 
 MAX_WAITING_S = 600
@@ -50,7 +51,14 @@ class Session:
     """All state of one stream. Opened by `Pipeline.open_session`; sessions of one pipeline share only its weights."""
 
     def __init__(
-        self, networks: Networks, config: ModelConfig, profile: Profile, reference: Reference, seed: int
+        self,
+        networks: Networks,
+        config: ModelConfig,
+        profile: Profile,
+        reference: Reference,
+        seed: int,
+        *,
+        interruptible: bool = False,
     ) -> None:
         self.networks = networks
         self._samples_per_frame = config.samples_per_frame
@@ -59,6 +67,7 @@ class Session:
         self._num_frames_shown = 0
         self._num_frames: int | None = None
         self._closed = False
+        self._rewind = Rewind(self.snapshot()) if interruptible else None
 
     @property
     def profile(self) -> Profile:
@@ -134,7 +143,29 @@ class Session:
         if self._num_frames is not None:  # the last latent frame makes up to three frames too many
             images = images[: self._num_frames - first]
         self._num_frames_shown += len(images)
+        if self._rewind and len(images):
+            self._rewind.add(self.snapshot())
         return [Frame(first + i, image) for i, image in enumerate(images)]
+
+    def interrupt(self, frame: int) -> int:
+        """Takes back what was made of sound from about `frame` on: goes to the last point at or before it.
+
+        Returns the number of the frame that comes next; frames from there on that were pulled before are void, the
+        sound that they were to show is forgotten, and so is a flush. What is pushed now follows the frames that stand:
+        its first window is fused over their tail, so that with silence the mouth closes and nothing jumps. Only for a
+        session that was opened `interruptible`.
+        """
+        self._check_open()
+        assert self._rewind, "the session was not opened interruptible"
+        self.restore(self._rewind.back_to(frame))
+        self._num_frames = None
+        self._latents.cut()
+        return self._num_frames_shown
+
+    def seen(self, frame: int) -> None:
+        """The frames before `frame` stand: no interruption will ask for them. Lets memory go."""
+        if self._rewind:
+            self._rewind.forget(frame)
 
     @property
     def finished(self) -> bool:
@@ -145,7 +176,7 @@ class Session:
         """Ends the session and lets its state go; closing twice does nothing."""
         if not self._closed:
             self._closed = True
-            del self._latents, self._decoder
+            del self._latents, self._decoder, self._rewind
 
     def snapshot(self) -> SessionState:
         """The session as it stands. Cheap: tensors are shared, never written to."""

@@ -9,6 +9,7 @@ Shapes as in `dit`; L blocks, M tokens of a text or picture.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -26,9 +27,12 @@ TEXT, IMAGE = ("text_keys", "text_values"), ("image_keys", "image_values")
 class StepGraph(nn.Module):
     """Audio adapter and transformer of a `DiT` in one static forward; shares its weights."""
 
-    def __init__(self, dit: DiT) -> None:
+    def __init__(self, dit: DiT, blocks: Sequence[Callable[..., Tensor]] | None = None) -> None:
+        """`blocks` run in place of the transformer's own, as compiled ones do."""
         super().__init__()
         self.dit = dit
+        # No list of modules: the weights are the transformer's, and must not be found twice.
+        self._blocks = None if blocks is None else tuple(blocks)
 
     def forward(
         self,
@@ -63,7 +67,7 @@ class StepGraph(nn.Module):
         x = patches
         if motion is not None:
             x = (patches.unflatten(1, (grid[0], -1)) + dit.motion_embedding(motion).unsqueeze(2)).flatten(1, 2)
-        for index, block in enumerate(dit.blocks):
+        for index, block in enumerate(self._blocks or dit.blocks):
             still = tuple(KeysValues(keys[index], values[index]) for keys, values in pairs)
             x = block(x, steering, Rotation(cos, sin), replace(context, still=still))
         return dit.head(x, embedding, grid)

@@ -1,4 +1,4 @@
-"""Text in, speech with phoneme times out: the embedded espeak-ng, through ctypes.
+"""Text in, speech with the times of its words and phonemes out: the embedded espeak-ng, through ctypes.
 
 `espeakng-loader` carries the library and its data, so nothing else is installed. This module knows the C interface
 (espeak-ng's `speak_lib.h`); it knows nothing of mouths, models or playback. espeak-ng keeps one state per process, so
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import threading
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +26,7 @@ _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_PHONEME_EVENTS_IN_IPA = 0b11
 _CHARS_UTF8 = 1
 _PARAMETER_RATE, _PARAMETER_PITCH, _PARAMETER_RANGE = 1, 3, 4
-_EVENT_LIST_TERMINATED, _EVENT_PHONEME = 0, 7
+_EVENT_LIST_TERMINATED, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
 _OK = 0
 
 
@@ -38,12 +40,22 @@ class Phoneme:
 
 
 @dataclass(frozen=True)
+class SpokenWord:
+    """A word as it was written, with its punctuation, and when it is heard, in seconds."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
 class Speech:
-    """One spoken utterance: mono samples in [-1, 1] and the phonemes that cover them."""
+    """One spoken utterance: mono samples in [-1, 1] and the phonemes that cover them; `words` where they are known."""
 
     samples: NDArray[np.float32]
     sample_rate_hz: int
     phonemes: tuple[Phoneme, ...]
+    words: tuple[SpokenWord, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -124,6 +136,7 @@ class _Library:
         self._lock = threading.Lock()
         self._pcm = bytearray()
         self._marks: list[tuple[int, str]] = []
+        self._word_marks: list[tuple[int, int]] = []
         self._callback = _Callback(self._collect)
         self.sample_rate_hz = self._lib.espeak_Initialize(
             _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data_path).encode(), _INITIALIZE_PHONEME_EVENTS_IN_IPA
@@ -137,12 +150,15 @@ class _Library:
             self._apply(voice)
             self._pcm.clear()
             self._marks.clear()
+            self._word_marks.clear()
             encoded = text.encode()
             status = self._lib.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _CHARS_UTF8, None, None)
             if status != _OK:
                 raise Unavailable(f"the embedded voice failed with status {status}")
             samples = np.frombuffer(bytes(self._pcm), dtype=np.int16).astype(np.float32) / 32768.0
-            return Speech(samples, self.sample_rate_hz, self._phonemes(len(samples) / self.sample_rate_hz))
+            duration_s = len(samples) / self.sample_rate_hz
+            words = spoken_words(text, self._word_marks, duration_s)
+            return Speech(samples, self.sample_rate_hz, self._phonemes(duration_s), words)
 
     def _apply(self, voice: Voice) -> None:
         name = f"{voice.language}+{voice.variant}" if voice.variant else voice.language
@@ -160,6 +176,8 @@ class _Library:
         while (event := events[index]).type != _EVENT_LIST_TERMINATED:  # type: ignore[index]
             if event.type == _EVENT_PHONEME:
                 self._marks.append((event.audio_position, event.id.string.decode(errors="replace")))
+            elif event.type == _EVENT_WORD:
+                self._word_marks.append((event.audio_position, event.text_position - 1))
             index += 1
         return 0
 
@@ -170,3 +188,29 @@ class _Library:
             Phoneme(name, start, max(start, end))
             for (_, name), start, end in zip(self._marks, starts, ends, strict=True)
         )
+
+
+def spoken_words(text: str, marks: list[tuple[int, int]], duration_s: float) -> tuple[SpokenWord, ...]:
+    """The words of `text` as written, timed by `marks`: position in the sound in ms, position in the text.
+
+    espeak-ng speaks "25.3" as several words and "said," without its comma; what stands between blanks is one word
+    here, and lasts until the next one begins. A word that no mark falls into is not spoken, but shown with the one
+    before it.
+    """
+    written = list(re.finditer(r"\S+", text))
+    begins = [word.start() for word in written]
+    starts_s: dict[int, float] = {}
+    for position_ms, position in sorted(marks):
+        starts_s.setdefault(max(0, bisect_right(begins, position) - 1), position_ms / 1000)
+    spoken = sorted(starts_s)
+    firsts = [0, *spoken[1:]]  # what is written before the first word that is spoken is shown with it
+    return tuple(
+        SpokenWord(" ".join(word[0] for word in written[first:stop]), starts_s[word], max(starts_s[word], end_s))
+        for first, word, stop, end_s in zip(
+            firsts,
+            spoken,
+            [*spoken[1:], len(written)],
+            [*(starts_s[word] for word in spoken[1:]), duration_s],
+            strict=True,
+        )
+    )

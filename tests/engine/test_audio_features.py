@@ -147,6 +147,7 @@ def test_memory_is_bounded(tiny_config: ModelConfig, tiny_encoder: SpeechEncoder
         while features.num_latents_ready >= done + HOP:
             features.take(done, done + HOP)
             done += HOP
+            features.release(done)
         kept.append((sum(len(piece) for piece in features.samples.pieces), len(features._tokens)))
     left_context = tiny_config.audio.left_context_s * 16_000
     assert all(samples < left_context + 320 * 8 * 2 * HOP for samples, _ in kept)
@@ -174,6 +175,7 @@ def test_taking_what_is_not_ready_or_forgotten_is_a_broken_contract(
         features.take(0, 4)
     features.push(noise_3s[10_000:])
     features.take(6, 8)
+    features.release(6)
     with pytest.raises(AssertionError, match="latent frame 2 is forgotten"):
         features.take(2, 4)
 

@@ -59,3 +59,17 @@ def test_what_was_read_may_be_written_to():
     tail.push(np.ones(4, np.float32))
     tail.read(0, 4)[:] = 9
     assert tail.read(0, 4).tolist() == [1, 1, 1, 1]
+
+
+def test_what_was_pushed_can_be_taken_back():
+    """From a position on; what is pushed next stands there instead, also where the tail was forgotten before."""
+    tail = SampleTail()
+    tail.push(np.arange(10, dtype=np.float32))
+    tail.push(np.arange(10, 20, dtype=np.float32))
+    tail.forget(4)
+    tail.truncate(12)
+    tail.push(np.full(3, 7, np.float32))
+    assert tail.num_samples == 15
+    assert tail.read(10, 16).tolist() == [10, 11, 7, 7, 7, 0]
+    with pytest.raises(AssertionError):
+        tail.truncate(3)

@@ -395,3 +395,74 @@ class TestMisuse:
         for use in (session.pull, session.flush, session.snapshot, lambda: session.push(np.zeros(1, np.float32))):
             with pytest.raises(SessionClosed, match="open a new one"):
                 use()
+
+
+LIVE = Profile(WindowConfig(window=3, overlap=2, ramp="open", fuse_first_step=True, settle=0))
+
+
+def interrupted(pipeline: Pipeline, sound: Samples, frame: int, after: Samples, profile: ProfileName | Profile = LIVE):
+    """Frames of a session that hears `sound`, is interrupted at `frame`, hears `after`; and where it went on."""
+    session = pipeline.open_session(PICTURE, profile=profile, interruptible=True)
+    session.push(sound)
+    before = pull_all(session)
+    start = session.interrupt(frame)
+    session.push(after)
+    session.flush()
+    again = pull_all(session)
+    assert [image.pts for image in again] == list(range(start, start + len(again)))
+    return np.stack([image.image for image in before[:start] + again]), start
+
+
+@pytest.mark.parametrize("frame", [0, 14, 17, 200])
+def test_an_interruption_takes_back_frames_and_sound_and_nothing_else(
+    tiny_pipeline: Pipeline, noise_3s: Samples, frame: int
+):
+    """It goes back to a window's end; the same sound from there on makes the same frames.
+
+    But for a rounding or two: the encoder hears the 80 ms around the cut in another run.
+    """
+    uninterrupted = run(tiny_pipeline, [noise_3s], profile=LIVE)
+    session = tiny_pipeline.open_session(PICTURE, profile=LIVE, interruptible=True)
+    session.push(noise_3s)
+    pull_all(session)
+    start = session.interrupt(frame)
+    assert start <= frame < start + 4 or frame == 200
+    images, _ = interrupted(tiny_pipeline, noise_3s, frame, noise_3s[start * 640 :])
+    assert np.array_equal(images[:start], uninterrupted[:start])
+    assert np.abs(images.astype(int) - uninterrupted).max() <= 2
+
+
+@pytest.mark.parametrize("profile", [LIVE, "offline", Profile(LIVE.window, lookahead=1)])
+def test_what_was_unsaid_is_nowhere_in_what_follows(
+    tiny_pipeline: Pipeline, noise_3s: Samples, profile: ProfileName | Profile
+):
+    """Whatever sound was taken back, the frames after the interruption are those of the sound that came instead."""
+    heard, silence = noise_3s[:32_000], np.zeros(20_000, np.float32)
+    other = np.concatenate([heard, -noise_3s[32_000:]])
+    one, start = interrupted(tiny_pipeline, noise_3s, 24, silence, profile)
+    assert start <= 24
+    same, _ = interrupted(tiny_pipeline, other, 24, silence, profile)
+    assert np.array_equal(one, same)
+    spoken, _ = interrupted(tiny_pipeline, noise_3s, 24, noise_3s[start * 640 :][:20_000], profile)
+    assert not np.array_equal(one[start + 8 :], spoken[start + 8 :])
+
+
+def test_a_flush_is_taken_back_too(tiny_pipeline: Pipeline, noise_3s: Samples):
+    session = tiny_pipeline.open_session(PICTURE, profile=LIVE, interruptible=True)
+    session.push(noise_3s)
+    session.flush()
+    pull_all(session)
+    assert session.finished
+    start = session.interrupt(40)
+    session.push(noise_3s)
+    assert not session.finished
+    assert pull_all(session)[0].pts == start
+
+
+def test_what_was_seen_is_not_kept(tiny_pipeline: Pipeline, noise_3s: Samples):
+    """Frames that the viewer has seen stand: an interruption before them goes back to the last window's end there."""
+    session = tiny_pipeline.open_session(PICTURE, profile=LIVE, interruptible=True)
+    session.push(noise_3s)
+    pull_all(session)
+    session.seen(31)
+    assert 27 < session.interrupt(0) <= 31

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -40,6 +41,35 @@ def test_same_words_give_the_same_phonemes() -> None:
     again = voice.speak("One two three.")
     assert [p.name for p in first.phonemes] == [p.name for p in again.phonemes]
     assert [p.start_s for p in first.phonemes] == pytest.approx([p.start_s for p in again.phonemes], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Oh, hello! My mother.", ["Oh,", "hello!", "My", "mother."]),
+        ("It costs 25.3 euros,\n  Dr. Smith.", ["It", "costs", "25.3", "euros,", "Dr.", "Smith."]),
+        ("Ich heiße “Ada” … ja – oder?", ["Ich", "heiße", "“Ada” …", "ja –", "oder?"]),
+        ("– Well", ["– Well"]),
+    ],
+)
+def test_words_are_told_as_they_were_written(text: str, words: list[str]) -> None:
+    """With their punctuation, numbers as digits, in order, each until the next one and the last to the end; what is
+    not spoken stands with the word before it.
+    """
+    speech = Voice().speak(text)
+    assert [word.text for word in speech.words] == words
+    assert all(a.end_s == b.start_s for a, b in pairwise(speech.words))
+    assert all(word.start_s < word.end_s for word in speech.words)
+    assert speech.words[-1].end_s == speech.duration_s
+
+
+def test_a_word_begins_with_its_first_phoneme() -> None:
+    speech = Voice().speak("My mother bought a purple boat.")
+    begins = {word.text: word.start_s for word in speech.words}
+    phonemes = [(phoneme.name, phoneme.start_s) for phoneme in speech.phonemes]
+    assert begins["My"] == pytest.approx(phonemes[0][1], abs=0.01)
+    for word, phoneme in (("bought", "b"), ("purple", "p")):
+        assert begins[word] == pytest.approx(next(start_s for name, start_s in phonemes if name == phoneme), abs=0.06)
 
 
 def test_threads_do_not_mix_their_words() -> None:

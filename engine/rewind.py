@@ -1,0 +1,48 @@
+"""The points of a stream to which it can still go back, when what was made of its sound is not to be seen after all.
+
+Knows states by the number of frames that had been shown; it knows nothing of what else a state holds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Generic, Protocol, TypeVar
+
+MAX_POINTS = 24
+"""Policy when full: the oldest point goes. One point a window, so some 4 s of a stream whose viewer tells nothing."""
+
+
+class HasShown(Protocol):
+    """A state of a stream."""
+
+    @property
+    def num_frames_shown(self) -> int:
+        """Frames that had been shown when the state was taken."""
+        ...
+
+
+State = TypeVar("State", bound=HasShown)
+
+
+class Rewind(Generic[State]):
+    """The states of one stream, oldest first. Begins with the first state it may go back to."""
+
+    def __init__(self, first: State) -> None:
+        self._states = [first]
+
+    def add(self, state: State) -> None:
+        """Notes the state after more frames were shown."""
+        assert state.num_frames_shown > self._states[-1].num_frames_shown, "states follow each other"
+        self._states = [*self._states[-(MAX_POINTS - 1) :], state]
+
+    def forget(self, frame: int) -> None:
+        """Lets go of what lies before the last point at or before `frame`: nobody will ask to go back so far."""
+        self._states = self._states[self._index(frame) :]
+
+    def back_to(self, frame: int) -> State:
+        """The last state at or before `frame`, or the oldest there is; the states after it are forgotten."""
+        self._states = self._states[: self._index(frame) + 1]
+        return self._states[-1]
+
+    def _index(self, frame: int) -> int:
+        return max(0, bisect_right([state.num_frames_shown for state in self._states], frame) - 1)
