@@ -38,7 +38,7 @@ def _ceilings(figures: Mapping[str, Any]) -> Table:
 
 
 def _pipeline(figures: Mapping[str, Any]) -> Table:
-    ways = {name: figures[name] for name in ("graphed_wan", "graphed_tiny", "eager", "compiled") if name in figures}
+    ways = {name: figures[name] for name in ("graphed_wan", "graphed_tiny", "eager", "graphed") if name in figures}
     ways |= {f"{cell['streams']} streams, tiny": cell for cell in figures.get("batches", [])}
     names = sorted({name for way in ways.values() for name in way} - {"streams"})
     table = Table("stream", *ways)

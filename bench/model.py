@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avacast.engine.profile import ProfileName
+
 if TYPE_CHECKING:
     from avacast.engine.pipeline import Pipeline
 
@@ -21,6 +23,10 @@ ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves t
 
 DtypeOption = Annotated[
     str, typer.Option(help="Precision: auto (the fastest here), float32, bfloat16, or two, like bfloat16/float32.")
+]
+ProfileOption = Annotated[
+    ProfileName,
+    typer.Option(help="mic: somebody speaks live. tts: speech that comes faster. offline: all sound is known."),
 ]
 
 

@@ -28,8 +28,6 @@ from avacast.engine.profile import Profile
 from avacast.engine.session import Frame, Session
 from avacast.engine.windows import frames_of_latents
 
-AHEAD_S = 10.0
-"""How far speech that arrives faster than it is heard is ahead of the frames: beyond any look-ahead of a profile."""
 _LATENCY_PIECE = 80
 """Samples of one push where latency is measured: 5 ms."""
 

@@ -6,6 +6,7 @@ Knows the engine's door; knows no network and no pacing.
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -17,9 +18,18 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from avacast.bench.model import BundleOption, DtypeOption, JsonOption, RandomWeightsOption, ThreadsOption, open_model
+from avacast.bench.model import (
+    BundleOption,
+    DtypeOption,
+    JsonOption,
+    ProfileOption,
+    RandomWeightsOption,
+    ThreadsOption,
+    open_model,
+)
 from avacast.bench.result import Result
 from avacast.engine.config import SAMPLE_RATE_HZ, TEMPORAL_STRIDE
+from avacast.engine.profile import ProfileName
 
 if TYPE_CHECKING:
     import torch
@@ -63,17 +73,21 @@ def speed(
     random_weights: RandomWeightsOption = False,
     threads: ThreadsOption = 0,
     dtype: DtypeOption = "auto",
+    profile: ProfileOption = "mic",
 ) -> None:
     """Measure the engine's real-time factor on this machine: compute over media, below 1 is faster than real time.
 
-    Prints each part's share and the physical floor, and the result as one line of JSON at the end.
+    Prints each part's share and the physical floor, and the result as one line of JSON at the end. How a processor
+    with fewer instructions would do:
+
+        ONEDNN_MAX_CPU_ISA=AVX2 avacast bench speed
     """
     from rich.console import Console
 
     from avacast.engine.precision_choice import timings
 
     pipeline = open_model(bundle, random_weights=random_weights, threads=threads, dtype=dtype)
-    figures = measure(pipeline, speech(seconds))
+    figures = measure(pipeline, speech(seconds), profile)
     console = Console()
     console.print(pipeline.describe(), highlight=False)
     for timing in timings(pipeline.config) if dtype == "auto" else ():
@@ -96,25 +110,27 @@ def speech(seconds: float) -> NDArray[np.float32]:
     return np.resize(samples, round(seconds * SAMPLE_RATE_HZ)).astype(np.float32)
 
 
-def measure(pipeline: Pipeline, samples: NDArray[np.float32]) -> dict[str, Any]:
-    """All figures of one model on float32 `[N]` at 16 kHz; times in ms, rates in GFLOP/s."""
+def measure(pipeline: Pipeline, samples: NDArray[np.float32], profile: ProfileName = "mic") -> dict[str, Any]:
+    """All figures of one model in one profile on float32 `[N]` at 16 kHz; times in ms, rates in GFLOP/s."""
     import torch
 
     from avacast.bench.measured_networks import TRANSFORMER, PartOperations, PartTimes, measured
 
-    stream(pipeline, samples[: round(_WARM_UP_S * SAMPLE_RATE_HZ)])
+    stream(pipeline, samples[: round(_WARM_UP_S * SAMPLE_RATE_HZ)], profile)
     times, operations = PartTimes(), PartOperations()
     with measured(pipeline, times) as timed:
-        run = stream(timed, samples)
+        run = stream(timed, samples, profile)
     peak_rss_mb = _peak_rss_mb()
     ceiling = matrix_product_rate(pipeline.networks.dtype)
     with measured(pipeline, operations) as counted:
-        num_counted = stream(counted, samples[: round(_WARM_UP_S * SAMPLE_RATE_HZ)]).num_hops
+        num_counted = stream(counted, samples[: round(_WARM_UP_S * SAMPLE_RATE_HZ)], profile).num_hops
     gflop_per_hop = {part: count / num_counted / 1e9 for part, count in operations.operations.items()}
-    hop_media_s = TEMPORAL_STRIDE * pipeline.config.window.hop / pipeline.config.fps
+    hop_media_s = TEMPORAL_STRIDE * pipeline.config.profile(profile).window.hop / pipeline.config.fps
     floor_s = 1e9 * gflop_per_hop[TRANSFORMER] / ceiling
     return {
         "model": pipeline.describe(),
+        "profile": profile,
+        "onednn_max_cpu_isa": os.environ.get("ONEDNN_MAX_CPU_ISA"),
         "precision": str(pipeline.networks.precision),
         "threads": torch.get_num_threads(),
         "media_s": run.media_s,
@@ -135,12 +151,12 @@ def measure(pipeline: Pipeline, samples: NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
-def stream(pipeline: Pipeline, samples: NDArray[np.float32]) -> Run:
+def stream(pipeline: Pipeline, samples: NDArray[np.float32], profile: ProfileName = "mic") -> Run:
     """Streams `samples` one video frame at a time, as a live session would, without waiting."""
     step = pipeline.config.samples_per_frame
     picture = np.full((pipeline.config.height, pipeline.config.width, 3), 128, np.uint8)
     started = time.perf_counter()
-    session = pipeline.open_session(picture)
+    session = pipeline.open_session(picture, profile=profile)
     opened, cpu_opened = time.perf_counter(), time.process_time()
     num_pushed = num_frames = 0
     first_s, first_num_pushed = 0.0, 0
@@ -181,6 +197,7 @@ def speed_table(figures: dict[str, Any]) -> Table:
     from rich.table import Table
 
     table = Table("figure", "measured", "target")
+    table.add_row("profile", figures["profile"], "")
     table.add_row("real-time factor", f"{figures['real_time_factor']:.3f}", "< 0.8, 0.5")
     table.add_row("  processor time", f"{figures['cpu_s_per_media_s']:.3f}, all {figures['threads']} threads", "")
     for part, cost in figures["parts"].items():

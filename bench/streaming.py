@@ -1,7 +1,7 @@
 """`avacast bench streaming`: the profiles of the streaming core side by side, and beside the offline loop.
 
-Each profile streams the held-out clips, and one long stream in which colours may drift and memory may grow. Knows what
-is compared and the table; how a stream is run is `profile_run`'s. Reports and judges nothing.
+Each profile streams the held-out clips, and one long stream (`long_stream`). Knows what is compared and the table; how
+a stream is run is `profile_run`'s. Reports and judges nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import typer
 from numpy.typing import NDArray
 
 from avacast.bench.held_out_clip import HELD_OUT, HeldOutClip, read_held_out
+from avacast.bench.long_stream import LongRun, Turns, long_run
 from avacast.bench.model import BundleOption, JsonOption, RandomWeightsOption, ThreadsOption, open_model
 from avacast.bench.result import Result
-from avacast.engine import measures
 from avacast.engine.profile import Profile, ProfileName
 from avacast.engine.windows import WindowPlan, latents_for_frames
 
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from avacast.bench.profile_run import ClipRun
     from avacast.engine.pipeline import Pipeline
-
-NUM_DRIFT_FRAMES = 200
-"""At either end of the long stream, as many as the paper's comparison asks for."""
 
 
 class Case(NamedTuple):
@@ -41,6 +38,11 @@ class Case(NamedTuple):
     at_once: bool
     """Whether the sound is there well before it is heard, or comes as it is spoken."""
 
+    @property
+    def ahead_s(self) -> float:
+        """How far the sound is ahead of the frames: when it is, beyond any look-ahead of a profile."""
+        return 10.0 if self.at_once else 0.0
+
 
 CASES = (
     Case("offline", "offline", True),
@@ -48,19 +50,7 @@ CASES = (
     Case("tts, sound at once", "tts", True),
     Case("tts, as spoken", "tts", False),
 )
-"""The offline loop comes first: the others are compared with it."""
-
-
-@dataclass(frozen=True)
-class LongRun:
-    """One long stream."""
-
-    colour_drift: float
-    """CIEDE2000 between its first and its last 200 frames; motion adds to it."""
-    early_memory_mb: float
-    """Resident memory of the process after one minute, or a tenth of a shorter stream."""
-    late_memory_mb: float
-    """The same at its end."""
+"""Where the offline loop is among them it comes first: the others are compared with it."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +73,15 @@ class Row:
     """At all latent frames, the seams of windows or not."""
     lip_correlation: float
     psnr_to_offline_db: float
-    """Mean over the clips."""
+    """Mean over the clips; NaN where the offline loop was left out."""
     long: LongRun
 
 
 def streaming(
-    minutes: Annotated[float, typer.Option(min=0.05, max=60, help="Length of each long stream.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.05, max=60, help="Length of each long stream, about.")] = 10.0,
+    profile: Annotated[
+        ProfileName | None, typer.Option(help="Only this profile; for a very long stream.", show_default="all")
+    ] = None,
     bundle: BundleOption = None,
     clips: Annotated[Path, typer.Option(help="Folder of held-out clips.")] = HELD_OUT,
     json_file: JsonOption = None,
@@ -97,27 +90,35 @@ def streaming(
 ) -> None:
     """Compare the profiles mic, tts and offline: latency, compute, seams, lips, colour drift, memory.
 
-    The held-out clips are streamed through every profile (tts with all sound at once, and as it is spoken), then one
-    long stream. With 10 minutes it takes about as long as 40 minutes of video do on this machine; for a quick look:
+    The held-out clips are streamed through every profile (tts with all sound at once, and as it is spoken), after one
+    long stream, in which the same clips are said again and again. With 10 minutes it takes about as long as 43 minutes
+    of video do on this machine; for a quick look:
 
         avacast bench streaming --minutes 0.2
+
+    Whether half an hour of a live session looks as its first minute does:
+
+        avacast bench streaming --profile mic --minutes 30
 
     Prints a table, and the result as one line of JSON at the end.
     """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from avacast.bench.profile_run import told_clips
 
+    cases = [case for case in CASES if profile in (None, case.profile)]
     pipeline = open_model(bundle, random_weights=random_weights, threads=threads)
     told = told_clips(pipeline, read_held_out(clips))
-    num_frames = len(CASES) * (sum(clip.num_frames for clip in told) + round(minutes * 60 * pipeline.config.fps))
-    with Progress(console=Console(stderr=True)) as progress:
+    turns = Turns.lasting(told, 60 * minutes)
+    num_frames = len(cases) * (sum(clip.num_frames for clip in told) + turns.num_frames)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), "left", TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("streaming", total=num_frames)
-        rows = measure(pipeline, told, minutes, lambda: progress.advance(task))
-    Console().print(streaming_table(rows, minutes), highlight=False)
+        rows = measure(pipeline, cases, told, turns, lambda: progress.advance(task))
+    Console().print(streaming_table(rows), highlight=False)
     seeds = {clip.name: clip.seed for clip in told}
-    figures = {"model": pipeline.describe(), "minutes": minutes, "clip_seeds": seeds}
+    figures = {"model": pipeline.describe(), "clip_seeds": seeds}
     result = Result.of("streaming", figures | {"rows": [asdict(row) for row in rows]})
     if json_file is not None:
         result.save(json_file)
@@ -125,20 +126,23 @@ def streaming(
 
 
 def measure(
-    pipeline: Pipeline, clips: Sequence[HeldOutClip], minutes: float, on_frame: Callable[[], None] = lambda: None
+    pipeline: Pipeline,
+    cases: Sequence[Case],
+    clips: Sequence[HeldOutClip],
+    turns: Turns,
+    on_frame: Callable[[], None] = lambda: None,
 ) -> list[Row]:
-    """All cases on the clips; `on_frame` is called after each frame of any of them."""
-    from avacast.bench.profile_run import AHEAD_S, stream_clips
+    """The cases on the clips; `on_frame` is called after each frame of any of them."""
+    from avacast.bench.profile_run import stream_clips
 
     # First, so that no clip's frames are in the memory that is measured.
-    long_runs = [long_run(pipeline, case, clips, minutes, on_frame) for case in CASES]
+    long_runs = [long_run(pipeline, case.profile, turns, ahead_s=case.ahead_s, on_frame=on_frame) for case in cases]
     rows: list[Row] = []
     offline: ClipRun | None = None
-    for case, long in zip(CASES, long_runs, strict=True):
+    for case, long in zip(cases, long_runs, strict=True):
         profile = pipeline.config.profile(case.profile)
-        ahead_s = AHEAD_S if case.at_once else 0.0
-        run = stream_clips(pipeline, profile, clips, ahead_s=ahead_s, on_frame=on_frame)
-        offline = offline or run
+        run = stream_clips(pipeline, profile, clips, ahead_s=case.ahead_s, on_frame=on_frame)
+        offline = run if case.profile == "offline" else offline
         rows.append(_row(pipeline, case, profile, clips, run, offline, long))
     return rows
 
@@ -149,7 +153,7 @@ def _row(
     profile: Profile,
     clips: Sequence[HeldOutClip],
     run: ClipRun,
-    offline: ClipRun,
+    offline: ClipRun | None,
     long: LongRun,
 ) -> Row:
     from avacast.bench import profile_run
@@ -158,7 +162,8 @@ def _row(
     num_hops = sum(plan.num_windows(latents_for_frames(len(frames))) for frames in run.frames)
     media_s = sum(len(frames) for frames in run.frames) / fps
     seam_ratio, latent_seam_ratio = profile_run.seam_ratios(run, profile)
-    psnrs = [psnr_db(ours, theirs) for ours, theirs in zip(run.frames, offline.frames, strict=True)]
+    pairs = zip(run.frames, offline.frames, strict=True) if offline else ()
+    psnrs = [psnr_db(ours, theirs) for ours, theirs in pairs]
     return Row(
         case=case.name,
         latency_ms=profile_run.formula_latency_ms(pipeline, profile),
@@ -170,44 +175,9 @@ def _row(
         seam_ratio=seam_ratio,
         latent_seam_ratio=latent_seam_ratio,
         lip_correlation=profile_run.lip_correlation(run, clips),
-        psnr_to_offline_db=float(np.mean(psnrs)),
+        psnr_to_offline_db=float(np.mean(psnrs)) if psnrs else math.nan,
         long=long,
     )
-
-
-def long_run(
-    pipeline: Pipeline, case: Case, clips: Sequence[HeldOutClip], minutes: float, on_frame: Callable[[], None]
-) -> LongRun:
-    """The first clip's picture speaks all clips in turn for `minutes`, in one session."""
-    from avacast.bench.profile_run import AHEAD_S, frames_as_they_come
-
-    config = pipeline.config
-    num_frames = round(minutes * 60 * config.fps)
-    sound = np.resize(np.concatenate([clip.samples for clip in clips]), num_frames * config.samples_per_frame)
-    session = pipeline.open_session(clips[0].portrait, seed=clips[0].seed, profile=case.profile)
-    num_ends = min(NUM_DRIFT_FRAMES, num_frames // 2)
-    # Filled, so that all of it is resident before memory is first read.
-    ends = np.full((2 * num_ends, *clips[0].portrait.shape), 255, np.uint8)
-    early_memory_mb = float("nan")
-    for frame in frames_as_they_come(
-        session, sound, config.samples_per_frame, ahead_s=AHEAD_S if case.at_once else 0.0
-    ):
-        if frame.pts < num_ends:
-            ends[frame.pts] = frame.image
-        elif frame.pts >= num_frames - num_ends:
-            ends[frame.pts - num_frames] = frame.image
-        if frame.pts == round(min(60 * config.fps, num_frames / 10)):
-            early_memory_mb = resident_mb()
-        on_frame()
-    return LongRun(measures.colour_drift(ends, num_ends), early_memory_mb, resident_mb())
-
-
-def resident_mb() -> float:
-    """Memory that this process holds now; NaN where the system does not tell as Linux does."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    kilobytes = [float(line.split()[1]) for line in lines if line.startswith("VmRSS")]
-    return kilobytes[0] * 1024 / 1e6 if kilobytes else float("nan")
 
 
 def psnr_db(frames: NDArray[np.uint8], others: NDArray[np.uint8]) -> float:
@@ -217,10 +187,11 @@ def psnr_db(frames: NDArray[np.uint8], others: NDArray[np.uint8]) -> float:
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
-def streaming_table(rows: Sequence[Row], minutes: float) -> Table:
+def streaming_table(rows: Sequence[Row]) -> Table:
     """A column for each case, a line for each figure."""
     from rich.table import Table
 
+    minutes = rows[0].long.minutes
     lines: dict[str, Callable[[Row], str]] = {
         "latency": lambda row: f"{row.latency_ms:.0f} ms",
         "  measured": lambda row: f"{row.measured_latency_ms:.0f} ms",
@@ -231,9 +202,12 @@ def streaming_table(rows: Sequence[Row], minutes: float) -> Table:
         "  all latents": lambda row: f"{row.latent_seam_ratio:.3f}",
         "lip correlation": lambda row: f"{row.lip_correlation:.3f}",
         "PSNR to offline": lambda row: f"{row.psnr_to_offline_db:.1f} dB",
-        "colour drift": lambda row: f"{row.long.colour_drift:.2f}",
-        f"memory, {min(1, minutes / 10):g} min": lambda row: f"{row.long.early_memory_mb:.0f} MB",
-        f"  {minutes:g} min": lambda row: f"{row.long.late_memory_mb:.0f} MB",
+        f"{minutes:.3g} min: colour drift": lambda row: f"{row.long.colour_drift:.2f}",
+        "  in the same words": lambda row: f"{row.long.same_words_drift:.2f}",
+        "  lips, first turn": lambda row: f"{row.long.early_lip_correlation:.3f}",
+        "  lips, last turn": lambda row: f"{row.long.late_lip_correlation:.3f}",
+        f"  memory, {min(1, minutes / 10):.2g} min": lambda row: f"{row.long.early_memory_mb:.0f} MB",
+        "  memory, end": lambda row: f"{row.long.late_memory_mb:.0f} MB",
     }
     table = Table("figure", *(row.case for row in rows))
     for name, cell in lines.items():

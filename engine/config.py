@@ -174,6 +174,13 @@ class ModelConfig(FrozenConfig):
         raise BadSetting(f"there is no profile {name!r}; there are {', '.join(get_args(ProfileName))}")
 
     @property
+    def idle_profile(self) -> Profile:
+        """For a live avatar that is silent: the windows of `mic` in half the steps."""
+        mic = self.profile("mic")
+        sampler = mic.sampler or self.sampler
+        return replace(mic, lookahead=0, sampler=replace(sampler, num_steps=max(1, sampler.num_steps // 2)))
+
+    @property
     def longest_window(self) -> int:
         """Latent frames of the longest window that any profile has."""
         return max(self.window.window, *(self.profile(name).window.window for name in get_args(ProfileName)))

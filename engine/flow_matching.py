@@ -25,7 +25,7 @@ NUM_TRAIN_TIMESTEPS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The noise levels of one sampling run, on the CPU."""
+    """The noise levels of one sampling run; made on the CPU."""
 
     sigmas: Tensor
     """[S+1] float32, falling from 1; the last is 0."""
@@ -35,6 +35,10 @@ class Schedule:
     @property
     def num_steps(self) -> int:
         return len(self.timesteps)
+
+    def to(self, device: torch.device) -> Schedule:
+        """On `device`: a number that lies elsewhere than its tensors makes the host wait at every step."""
+        return Schedule(self.sigmas.to(device), self.timesteps.to(device))
 
     def nearest(self, other: Schedule) -> tuple[int, ...]:
         """For every step of `other`, the step of this schedule that leaves the most similar noise level."""

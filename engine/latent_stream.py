@@ -64,7 +64,7 @@ class LatentStream:
         self._reference = reference
         self._seed = seed
         self._profile = profile
-        self._schedule = _schedule_of(profile, config)
+        self._schedule = _schedule_of(profile, config).to(networks.device)
         self._next_profile: tuple[Profile, Schedule] | None = None
         self.features = open_features(networks.speech_encoder, config, profile.window)
         self._ring = RingBuffer(profile.window, self._schedule.num_steps)
@@ -83,7 +83,7 @@ class LatentStream:
 
     def change_profile(self, profile: Profile) -> None:
         """Goes on in another profile from the next window; windows in flight finish first. Raises BadSetting."""
-        self._next_profile = (profile, _schedule_of(profile, self._config))
+        self._next_profile = (profile, _schedule_of(profile, self._config).to(self._networks.device))
 
     def due(self, end: int | None) -> DuePass | None:
         """The network's next pass, if there is sound for it; `end` is the number of all latent frames once known."""

@@ -1,13 +1,12 @@
 """Which networks run in what: as exported graphs or as captured ones where these fit, open, and are faster here.
 
-Knows how two ways of running a network are timed side by side, and how the choice is told. The choice itself is a
-function of the two times. It knows no session and no sound.
+Knows where graphs come from and which of them answer for the same call. How two are timed, and how the choice is told,
+is `plan_timing`'s. It knows no session and no sound.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,52 +23,13 @@ from avacast.engine.graph_session import GraphSession, open_graph
 from avacast.engine.manifest import Manifest
 from avacast.engine.networks import Networks, decode_step
 from avacast.engine.plan import DecoderState, PlannedDecoder, PlannedDiT, Plans
+from avacast.engine.plan_timing import PYTORCH, Choice, Timing, both_ms
 from avacast.engine.profile import Profile, ProfileName
 from avacast.engine.static_form import StaticShape
 from avacast.engine.tiny_vae import StreamState, TinyVAE
 from avacast.engine.wan_vae import WanDecoderState
 
-MAX_SHARE = 0.95
-"""Of the other's time that a graph may take: beyond it the two are as good as equal, and PyTorch needs no files."""
-
-PYTORCH = "PyTorch"
-
-_NUM_TIMINGS = 3
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Where a network runs, and why."""
-
-    network: str
-    runs_in: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.network} runs in {self.runs_in}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One network in two ways, in milliseconds a call: as a graph, and in what it would run otherwise."""
-
-    network: str
-    runtime: str
-    graph_ms: float
-    other_ms: float
-    other: str = PYTORCH
-
-    @property
-    def graph_is_faster(self) -> bool:
-        return self.graph_ms <= MAX_SHARE * self.other_ms
-
-    def choice(self) -> Choice:
-        (chosen, chosen_ms), (left, left_ms) = (self.runtime, self.graph_ms), (self.other, self.other_ms)
-        if not self.graph_is_faster:
-            (chosen, chosen_ms), (left, left_ms) = (left, left_ms), (chosen, chosen_ms)
-        return Choice(self.network, chosen, f"{chosen_ms:.1f} ms against {left_ms:.1f} ms in {left}")
 
 
 def choose_plans(
@@ -92,19 +52,36 @@ def choose_plans(
     return contest.plans, tuple(contest.choices)
 
 
+@dataclass(frozen=True)
+class _Entrant:
+    """A graph in the contest."""
+
+    session: GraphSession
+    told: str
+    """Which one it is, where a runtime has several."""
+
+    @property
+    def runtime(self) -> str:
+        return f"{self.session.runtime} ({self.told})"
+
+
 @dataclass
 class _Contest:
     """Every graph runs against the fastest before it, the first of them against PyTorch."""
 
     networks: Networks
-    steps: dict[tuple[tuple[int, ...], ...], GraphSession] = field(default_factory=dict[Any, GraphSession])
+    steps: dict[tuple[tuple[int, ...], ...], _Entrant] = field(default_factory=dict[Any, _Entrant])
     """The fastest, by the shapes of their inputs."""
     decoder: PlannedDecoder | None = None
     choices: list[Choice] = field(default_factory=list[Choice])
+    _decoding: _Entrant | None = None
+    _tried: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
+    """Digests: profiles with equal windows have equal graphs."""
 
     @property
     def plans(self) -> Plans:
-        return Plans(PlannedDiT(self.networks.dit, [*self.steps.values()]) if self.steps else None, self.decoder)
+        steps = [entrant.session for entrant in self.steps.values()]
+        return Plans(PlannedDiT(self.networks.dit, steps) if steps else None, self.decoder)
 
     def admit_captures(self, config: ModelConfig) -> None:
         """The networks as CUDA graphs, for the windows of every profile and one session."""
@@ -112,13 +89,13 @@ class _Contest:
         for name, profile in _windows(config):
             try:
                 step = captured_step(self.networks.dit, _shape(config, profile, self.networks.dtype), pool=pool)
-                self._admit_step(f"transformer ({name})", step)
+                self._admit_step(_Entrant(step, name))
                 pool = step.pool
             except RuntimeError as error:
                 self._refuse(f"transformer ({name})", f"it cannot be captured ({error})")
         try:
             shape = _shape(config, config.profile("mic"), self.networks.precision.vae)
-            self._admit_decoder("decoder", captured_decoder(self._vae, shape, pool=pool))
+            self._admit_decoder(captured_decoder(self._vae, shape, pool=pool), "one session")
         except RuntimeError as error:
             self._refuse("decoder", f"it cannot be captured ({error})")
 
@@ -127,37 +104,49 @@ class _Contest:
         try:
             export = ExportManifest.read(folder)
             export.check_bundle(bundle)
-            told = f"({export.profile}, batch {export.batch}, {export.precision})"
-            self._admit_step(f"transformer {told}", open_graph(export, "step", self.networks.device))
-            init, step = (open_graph(export, name, self.networks.device) for name in ("decoder_init", "decoder_step"))
-            self._admit_decoder(f"decoder {told}", PlannedDecoder(self._vae, init, step))
+            told = f"{export.profile}, batch {export.batch}, {export.precision}"
+            if self._is_new(export, "step"):
+                self._admit_step(_Entrant(open_graph(export, "step", self.networks.device), told))
+            if self._is_new(export, "decoder_init", "decoder_step"):
+                both = (open_graph(export, name, self.networks.device) for name in ("decoder_init", "decoder_step"))
+                self._admit_decoder(PlannedDecoder(self._vae, *both), told)
         except AvacastError as error:
             self._refuse(folder.name, str(error))
 
-    def _admit_step(self, network: str, session: GraphSession) -> None:
-        inputs = session.signature.zeros(self.networks.device)
-        shapes = tuple(spec.shape for spec in session.signature.inputs)
-        rival = self.steps.get(shapes)
-        call = (lambda: rival(inputs)) if rival else _dit_call(self.networks, inputs)
-        if self._is_faster(network, session, lambda: session(inputs), rival, call):
-            self.steps[shapes] = session
+    def _is_new(self, export: ExportManifest, *names: str) -> bool:
+        networks = [network for name, network in export.networks.items() if name in names]
+        digests = tuple(entry.sha256 for network in networks for entry in network.files.values())
+        if digests in self._tried:
+            return False
+        self._tried.add(digests)
+        return True
 
-    def _admit_decoder(self, network: str, decoder: PlannedDecoder) -> None:
-        session, rival = decoder.step, self.decoder and self.decoder.step
-        inputs = session.signature.zeros(self.networks.device)
-        call = (lambda: rival(inputs)) if rival else _decoder_call(self.networks, inputs.values())
-        if self._is_faster(network, session, lambda: session(inputs), rival, call):
-            self.decoder = decoder
+    def _admit_step(self, entrant: _Entrant) -> None:
+        signature = entrant.session.signature
+        inputs, shapes = signature.zeros(self.networks.device), tuple(spec.shape for spec in signature.inputs)
+        batch, _, num_latents, *_ = signature.input("latents").shape
+        network = f"transformer, {batch} x {num_latents} latent frames"
+        rival = self.steps.get(shapes)
+        if self._is_faster(network, entrant, rival, inputs, _dit_call(self.networks, inputs)):
+            self.steps[shapes] = entrant
+
+    def _admit_decoder(self, decoder: PlannedDecoder, told: str) -> None:
+        entrant, inputs = _Entrant(decoder.step, told), decoder.step.signature.zeros(self.networks.device)
+        plain = _decoder_call(self.networks, inputs.values())
+        if self._is_faster("decoder", entrant, self._decoding, inputs, plain):
+            self.decoder, self._decoding = decoder, entrant
 
     def _is_faster(
         self,
         network: str,
-        session: GraphSession,
-        graph: Callable[[], object],
-        rival: GraphSession | None,
-        other: Callable[[], object],
+        entrant: _Entrant,
+        rival: _Entrant | None,
+        inputs: Mapping[str, Tensor],
+        plain: Callable[[], object],
     ) -> bool:
-        timing = Timing(network, session.runtime, *_both_ms(graph, other), rival.runtime if rival else PYTORCH)
+        other = (lambda: rival.session(inputs)) if rival else plain
+        times = both_ms(lambda: entrant.session(inputs), other)
+        timing = Timing(network, entrant.runtime, *times, rival.runtime if rival else PYTORCH)
         self.choices.append(timing.choice())
         return timing.graph_is_faster
 
@@ -204,20 +193,3 @@ def _decoder_call(networks: Networks, inputs: Iterable[Tensor]) -> Callable[[], 
     latents, *past = (tensor.to(networks.device, networks.precision.vae) for tensor in inputs)
     state: DecoderState = (StreamState if isinstance(vae, TinyVAE) else WanDecoderState)(tuple(past))
     return lambda: decode_step(vae, latents, state)
-
-
-def _both_ms(graph: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
-    """Both in turn, so that what else the machine does strikes both; the fastest call counts."""
-    synchronise = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-
-    def milliseconds(call: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        call()
-        synchronise()
-        return 1000 * (time.perf_counter() - started)
-
-    for call in (graph, other):
-        milliseconds(call)
-    pairs = [(milliseconds(graph), milliseconds(other)) for _ in range(_NUM_TIMINGS)]
-    graph_ms, other_ms = (min(times) for times in zip(*pairs, strict=True))
-    return graph_ms, other_ms

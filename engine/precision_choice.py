@@ -2,7 +2,8 @@
 
 What a processor can do says too little: with AVX-512 alone, convolutions are faster in float32 although the processor
 multiplies bfloat16; and a library may be told to leave instructions unused. So a block of the transformer and a step of
-the decoder are timed in both types. The choice itself is a function of the times. Knows no weights and no session.
+the decoder are timed in both types, on one thread: several wait for each other where other programs hold a core, and
+count that as time. The choice itself is a function of the times. Knows no weights and no session.
 
 Quantised linear layers are not tried. With PyTorch's dynamic int8 a pass of the pocket transformer took 51 ms; that is
 more than bfloat16 with AMX (37), less than float32 (74). But its velocity was at 35 dB, where bfloat16 is at 47.
@@ -10,10 +11,11 @@ more than bfloat16 with AMX (37), less than float32 (74). But its velocity was a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,6 +34,8 @@ MAX_SHARE = 0.9
 _MAX_TIMINGS = 5
 _MAX_S = 0.12
 """Time for one network; beyond it nothing is timed again."""
+_CLEAR = 3.0
+"""Once one type takes this many times what the other does, nothing is timed again."""
 _MAX_TOKENS = 256
 _MAX_MULTIPLICATIONS = 2e8
 """Of the block's linear layers. A large model is timed on fewer tokens."""
@@ -75,20 +79,30 @@ def choose_precision(config: ModelConfig, device: str | torch.device) -> Precisi
 
 
 def timings(config: ModelConfig) -> tuple[Timing, Timing]:
-    """Transformer and decoder of `config` on this CPU, with the threads that torch is set to; timed once a process."""
-    return _timings(config.dit, config.live_vae or config.vae, torch.get_num_threads())
+    """Transformer and decoder of `config` on one core of this CPU; timed once a process."""
+    return _timings(config.dit, config.live_vae or config.vae)
 
 
 @functools.cache
-def _timings(dit: DiTConfig, vae: VAEConfig, num_threads: int) -> tuple[Timing, Timing]:
-    """Some three hundred milliseconds on two cores."""
-    with torch.inference_mode():
+def _timings(dit: DiTConfig, vae: VAEConfig) -> tuple[Timing, Timing]:
+    """Some three hundred milliseconds."""
+    with torch.inference_mode(), _one_thread():
         measured = (
             Timing("transformer", "a block", *_both_ms(lambda dtype: _block_call(dit, dtype))),
             Timing("decoder", "a step", *_both_ms(lambda dtype: _decoder_call(vae, dtype))),
         )
-    _log.info("%s; %s (threads: %d)", *measured, num_threads)
+    _log.info("%s; %s", *measured)
     return measured
+
+
+@contextlib.contextmanager
+def _one_thread() -> Generator[None]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _both_ms(make_call: Callable[[torch.dtype], Callable[[], object]]) -> tuple[float, float]:
@@ -104,16 +118,17 @@ def _both_ms(make_call: Callable[[torch.dtype], Callable[[], object]]) -> tuple[
     for _ in range(_MAX_TIMINGS):
         float32_ms = min(float32_ms, _milliseconds(calls[0]))
         bfloat16_ms = min(bfloat16_ms, _milliseconds(calls[1]))
-        if time.perf_counter() > deadline:
+        clear = max(float32_ms, bfloat16_ms) > _CLEAR * min(float32_ms, bfloat16_ms)
+        if clear or time.perf_counter() > deadline:
             break
     return float32_ms, bfloat16_ms
 
 
 def _milliseconds(call: Callable[[], object]) -> float:
-    """Processor time of all threads: what other programs take of the cores says nothing about the number type."""
-    started = time.process_time()
+    """Processor time of this thread: what else the cores do says nothing about the number type."""
+    started = time.thread_time()
     call()
-    return 1000 * (time.process_time() - started)
+    return 1000 * (time.thread_time() - started)
 
 
 def _block_call(config: DiTConfig, dtype: torch.dtype) -> Callable[[], object]:

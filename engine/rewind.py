@@ -35,9 +35,13 @@ class Rewind(Generic[State]):
         assert state.num_frames_shown > self._states[-1].num_frames_shown, "states follow each other"
         self._states = [*self._states[-(MAX_POINTS - 1) :], state]
 
-    def forget(self, frame: int) -> None:
-        """Lets go of what lies before the last point at or before `frame`: nobody will ask to go back so far."""
+    def forget(self, frame: int) -> int:
+        """Lets go of what lies before the last point at or before `frame`: nobody will ask to go back so far.
+
+        Returns the frame of that point, the earliest to which it can still go back.
+        """
         self._states = self._states[self._index(frame) :]
+        return self._states[0].num_frames_shown
 
     def back_to(self, frame: int) -> State:
         """The last state at or before `frame`, or the oldest there is; the states after it are forgotten."""

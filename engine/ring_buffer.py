@@ -10,6 +10,7 @@ Source: the dynamic weighted sliding window of StableAvatar (arXiv 2508.08248), 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
@@ -158,7 +159,7 @@ class RingBuffer:
         """The line up to the window's start, then the window, its head blended with the line under it."""
         overlap = min(line.stop - start, latents.shape[2])
         if step > 0 or self._config.fuse_first_step:
-            weights = torch.tensor(overlap_weights(self._config, overlap), dtype=torch.float32)
+            weights = _weights_on(latents.device, self._config, overlap)
             latents = fuse_overlap(latents, line.read(start, start + overlap), weights)
         return torch.cat([line.read(line.start, start), latents], dim=2)
 
@@ -169,6 +170,13 @@ class RingBuffer:
         tail = max(0, state.num_left - self.plan.overlap)
         lines = tuple(_from(line, min(start, tail)) for line, start in zip(state.lines, needed, strict=True))
         self._state = replace(state, lines=lines)
+
+
+@functools.lru_cache(maxsize=64)
+def _weights_on(device: torch.device, config: WindowConfig, overlap: int) -> Tensor:
+    """The weights of a window's head, where its latents lie: copied there anew they would make the host wait."""
+    with torch.inference_mode(False):
+        return torch.tensor(overlap_weights(config, overlap), dtype=torch.float32, device=device)
 
 
 def _from(line: Line | None, start: int) -> Line | None:

@@ -162,10 +162,14 @@ class Session:
         self._latents.cut()
         return self._num_frames_shown
 
-    def seen(self, frame: int) -> None:
-        """The frames before `frame` stand: no interruption will ask for them. Lets memory go."""
-        if self._rewind:
-            self._rewind.forget(frame)
+    def seen(self, frame: int) -> int:
+        """The frames before `frame` stand: no interruption will ask for them. Lets memory go.
+
+        Returns the earliest frame to which an interruption can still go back.
+        """
+        self._check_open()
+        assert self._rewind, "the session was not opened interruptible"
+        return self._rewind.forget(frame)
 
     @property
     def finished(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
@@ -17,7 +17,9 @@ from avacast.engine.errors import BadBundle, BadSetting, Unavailable
 from avacast.engine.profile import ProfileName
 
 if TYPE_CHECKING:
+    from avacast.engine.export_manifest import ExportManifest
     from avacast.engine.sample_tail import Samples
+    from avacast.export.verify import Finding
 
 BundleArgument = Annotated[
     Path | None, typer.Argument(metavar="[BUNDLE]", help="Folder of a model.", show_default="the embedded pocket model")
@@ -43,16 +45,15 @@ def export(
     """Export a model's networks to ONNX or to TensorRT plans.
 
     The shapes are fixed: those of a profile's windows and a batch size. An export belongs to the very model that it was
-    made from, and a plan to the GPU, driver and TensorRT that built it; `avacast serve` opens neither elsewhere, and
-    uses an export only where it is faster than PyTorch.
+    made from, and a plan to the GPU, driver and TensorRT that built it; `avacast serve` and `avacast render` open
+    neither elsewhere. They find exports in the model's folder, or in that of --exports, and use one only where it is
+    faster than PyTorch; `avacast serve` says which and why when it starts.
 
-    Examples:
+    The pocket model for ONNX Runtime: `avacast export`.
 
-        avacast export                                        the pocket model for ONNX Runtime
+    For TensorRT: `avacast export models/stableavatar --backend tensorrt --precision bf16 --profile mic,tts`.
 
-        avacast export models/stableavatar --backend tensorrt --precision bf16 --profile mic,tts
-
-        avacast verify models/stableavatar                    afterwards, always
+    Afterwards, always: `avacast verify models/stableavatar`.
     """
     from avacast.engine.bundle import embedded_bundle
     from avacast.export.exporter import ExportRequest, export_bundle
@@ -79,44 +80,67 @@ def verify(
     """Compare a model's exports with PyTorch in float32, on the inputs of a real session.
 
     Prints the relative error of every tensor, the PSNR of decoded frames, and that of a whole stream. Ends with an
-    error when one is past its bound: 1e-4 for fp32, 1e-2 for fp16, 3e-2 for bf16, and 35 dB.
+    error when one is past its bound: 1e-4 for fp32, 1e-2 for fp16, 3e-2 for bf16, and 35 dB; or when an export cannot
+    run here, after the others.
 
-    Examples:
+    The pocket model's: `avacast verify`.
 
-        avacast verify
-
-        avacast verify models/stableavatar --device cuda
+    On a GPU, which TensorRT plans need: `avacast verify models/stableavatar --device cuda`.
     """
     import torch
 
-    from avacast.engine.bundle import embedded_bundle, load_bundle
-    from avacast.engine.export_manifest import EXPORTS, ExportManifest, export_folders
+    from avacast.engine.bundle import embedded_bundle
     from avacast.engine.pipeline import Pipeline
     from avacast.engine.portrait import load_portrait
-    from avacast.export.verify import Finding, findings
+    from avacast.export.verify import findings
 
     bundle = bundle or embedded_bundle()
-    opened = load_bundle(bundle)
-    folders = export_folders(exports or bundle / EXPORTS)
-    if not folders:
-        raise BadSetting(f"there are no exports in {exports or bundle / EXPORTS}; run `avacast export` first")
-    manifests = [ExportManifest.read(folder) for folder in folders]
-    for manifest in manifests:
-        manifest.check_bundle(opened.manifest)
+    manifests = _exports_of(bundle, exports)
     if device != "cpu" and not torch.cuda.is_available():
         raise Unavailable(f"there is no device {device!r} here; choose cpu")
     pipeline = Pipeline.load(bundle, device=device, dtype=torch.float32)
     portrait, samples = load_portrait(picture or _gallery_portrait()), _sound()
+
+    def compare(manifest: ExportManifest) -> list[Finding]:
+        with _progress() as report:
+            return list(findings(manifest, pipeline, portrait, samples, report))
+
+    _report(manifests, compare)
+
+
+def _exports_of(bundle: Path, exports: Path | None) -> list[ExportManifest]:
+    """The manifests in `exports`, all of this very model. Raises BadBundle, and BadSetting where there are none."""
+    from avacast.engine.export_manifest import EXPORTS, ExportManifest, export_folders
+    from avacast.engine.manifest import Manifest
+
+    place = exports or bundle / EXPORTS
+    model, manifests = Manifest.read(bundle), [ExportManifest.read(folder) for folder in export_folders(place)]
+    if not manifests:
+        raise BadSetting(f"there are no exports in {place}; run `avacast export` first")
+    for manifest in manifests:
+        manifest.check_bundle(model)
+    return manifests
+
+
+def _report(manifests: Iterable[ExportManifest], compare: Callable[[ExportManifest], list[Finding]]) -> None:
+    """Prints what is found of each export. Raises BadBundle past a bound, Unavailable where one cannot run."""
     past: list[Finding] = []
+    left_out: list[str] = []
     for manifest in manifests:
         typer.echo(f"{manifest.folder.name}:")
-        with _progress() as report:
-            found = list(findings(manifest, pipeline, portrait, samples, report))
+        try:
+            found = compare(manifest)
+        except Unavailable as error:
+            typer.echo(f"  not compared: {error}")
+            left_out.append(manifest.folder.name)
+            continue
         for finding in found:
             typer.echo(f"  {finding}")
         past += [finding for finding in found if not finding.holds]
     if past:
         raise BadBundle(f"{len(past)} of the comparisons are past their bound, first {past[0].what}; export again")
+    if left_out:
+        raise Unavailable(f"not compared: {', '.join(left_out)}; verify them where their runtime is")
 
 
 def _gallery_portrait() -> Path:

@@ -18,7 +18,6 @@ from torch import nn
 
 from avacast.engine.errors import BadSetting, Unavailable
 from avacast.engine.graph_signature import GraphSignature
-from avacast.export.signature import examples
 
 if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
@@ -44,7 +43,7 @@ def write_onnx(form: nn.Module, signature: GraphSignature, file: Path) -> list[P
         try:
             program = torch.onnx.export(
                 form,
-                tuple(examples(signature, device).values()),
+                tuple(signature.zeros(device).values()),
                 input_names=[spec.name for spec in signature.inputs],
                 output_names=[spec.name for spec in signature.outputs],
                 opset_version=OPSET,

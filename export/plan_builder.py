@@ -1,7 +1,7 @@
 """The process that builds one TensorRT plan: `python -m avacast.export.plan_builder LIBRARY GRAPH PLAN TIMING_CACHE`.
 
-Speaks in lines of JSON on standard output: progress, errors, and at the end where the plan was built. Knows the
-library's builder, by the calls that TensorRT 10.15, 11 and TensorRT for RTX have in common.
+Speaks in lines of JSON on standard output: progress and errors. Knows the library's builder, by the calls that TensorRT
+10.15, 11 and TensorRT for RTX have in common; it imports nothing else, PyTorch least of all, and so starts quickly.
 """
 
 from __future__ import annotations
@@ -9,12 +9,8 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from avacast.engine.export_manifest import PlanPlace
-from avacast.engine.graph_session import place_here
 
 
 def build(library_name: str, graph: Path, timing_cache: Path) -> bytes | None:
@@ -45,19 +41,16 @@ def build(library_name: str, graph: Path, timing_cache: Path) -> bytes | None:
     return bytes(memoryview(plan))
 
 
-def place_of(library_name: str) -> PlanPlace:
-    """Where the plan will run: TensorRT's on this GPU alone, those of TensorRT for RTX are finished where opened."""
-    here = place_here(library_name)
-    return PlanPlace(library_name, here.version, "any", "") if library_name == "tensorrt_rtx" else here
-
-
 def main() -> int:
     library_name, graph, plan, timing_cache = sys.argv[1:]
-    built = build(library_name, Path(graph), Path(timing_cache))
+    try:
+        built = build(library_name, Path(graph), Path(timing_cache))
+    except ImportError as error:  # the package may be there, and the libraries that it wraps not
+        _say(error=str(error))
+        return 1
     if built is None:
         return 1
     Path(plan).write_bytes(built)
-    _say(place=asdict(place_of(library_name)))
     return 0
 
 

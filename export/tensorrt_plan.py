@@ -17,6 +17,7 @@ from typing import Any
 
 from avacast.engine.errors import Unavailable
 from avacast.engine.export_manifest import PlanPlace
+from avacast.engine.graph_session import place_here
 
 LIBRARIES = ("tensorrt", "tensorrt_rtx")
 """In order of preference. Both have the calls that are used here, from TensorRT 10.15 and TensorRT for RTX 1.6 on."""
@@ -42,19 +43,22 @@ class PlanBuilder:
         arguments = [self.library, str(graph), str(plan), str(self.timing_cache)]
         # -P: the working directory must not shadow packages that the libraries look for.
         command = [sys.executable, "-P", "-m", "avacast.export.plan_builder", *arguments]
-        place: PlanPlace | None = None
         said: list[str] = []
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
             assert process.stdout is not None, "asked for above"
             for line in process.stdout:
                 message: dict[str, Any] = json.loads(line)
-                if "place" in message:
-                    place = PlanPlace(**message["place"])
-                elif "error" in message:
+                if "error" in message:
                     said.append(message["error"])
                 else:
                     report(f"{graph.stem}: {message['phase']}", message["done"], message["total"])
-        if process.returncode or place is None:
+        if process.returncode or not plan.exists():
             reason = said[-1] if said else f"its process ended with {process.returncode}"
             raise Unavailable(f"{self.library} cannot build {graph.stem} ({reason}); use --backend onnx")
-        return place
+        return _place_of(self.library)
+
+
+def _place_of(library: str) -> PlanPlace:
+    """Where a plan will run: TensorRT's on this GPU alone, those of TensorRT for RTX are finished where opened."""
+    here = place_here(library)
+    return PlanPlace(library, here.version, "any", "") if library == "tensorrt_rtx" else here

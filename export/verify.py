@@ -21,8 +21,9 @@ from avacast.engine.pipeline import Pipeline
 from avacast.engine.plan import PlannedDecoder, PlannedDiT, Plans
 from avacast.engine.portrait import Picture
 from avacast.engine.sample_tail import Samples
+from avacast.engine.static_form import StaticShape
 from avacast.export.recording import Call, record, stream
-from avacast.export.signature import ExportShape, signatures
+from avacast.export.signature import signatures
 
 MAX_ERRORS = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 3e-2}
 """Of a tensor, relative to it: the norm of the difference over the norm of what PyTorch computes in float32."""
@@ -78,7 +79,7 @@ def findings(
     """
     profile = pipeline.config.profile(export.profile)
     sessions = {name: open_graph(export, name, pipeline.networks.device) for name in export.networks}
-    alone = signatures(ExportShape(pipeline.config, profile, 1, torch.float32))
+    alone = signatures(StaticShape(pipeline.config, profile, 1, torch.float32))
     total = len(sessions) + 2
     report(COMPARING, 0, total)
     recording = record(pipeline, profile, picture, samples, alone, max_calls=_MAX_CALLS)

@@ -1,4 +1,4 @@
-"""One viewer's stay: a live session, the connection that carries it, who speaks into it, its deadlines and its events.
+"""One avatar's stay: a live session, its audience, who speaks into it, its deadlines and its events.
 
 Whatever ends a call, the same `end` takes everything down, once, in bounded time.
 """
@@ -10,34 +10,30 @@ import logging
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avacast.engine.errors import SessionClosed, Unavailable
+from avacast.engine.errors import SessionClosed
+from avacast.streaming.audience import MAX_SETUP_S, Audience, Guest, Role
 from avacast.streaming.http_errors import RequestError
 from avacast.streaming.live_session import LiveSession
 from avacast.streaming.messages import Ready
-from avacast.streaming.peer import Peer
+from avacast.streaming.session_events import Event, SessionEvents
 from avacast.streaming.speaker import Speaker
 from avacast.streaming.speech_connection import SpeechConnection
 from avacast.streaming.tts import TTS
 from avacast.streaming.utterance import Utterance
+from avacast.streaming.webrtc_config import WebRTCConfig
 from avacast.streaming.worker import Worker
 
 log = logging.getLogger(__name__)
 
-MAX_SETUP_S = 15.0
-MAX_VANISHED_S = 10.0
 MAX_IDLE_S = 600.0
-MAX_LISTENERS = 4
-MAX_EVENTS_WAITING = 16
-"""Events that wait for a slow reader. Policy when full: the oldest is dropped; the next one tells all of it again."""
+MAX_ALONE_S = 10.0
+"""How long a session waits for somebody to come back after the last one said goodbye."""
 
 WATCH_INTERVAL_S = 1.0
-
-Event = dict[str, Any]
 
 
 class Call:
@@ -50,49 +46,63 @@ class Call:
         worker: Worker,
         model: Ready,
         tts: TTS,
+        webrtc: WebRTCConfig,
         on_end: Callable[[str], None],
     ) -> None:
         self.name = name
         self._on_end = on_end
         self._reason: tuple[str, str] | None = None
-        self._listeners: list[asyncio.Queue[Event]] = []
+        self._events = SessionEvents()
         self._ending: asyncio.Task[None] | None = None
-        self._made_s = self._busy_s = time.monotonic()
+        self.max_alone_s = MAX_ALONE_S
+        self._busy_s = time.monotonic()
         self._answered = False
         self._session = LiveSession(name, picture, worker, model, self._give_up)
-        self._speaker = Speaker(tts, self.begin)
+        self._speaker = Speaker(tts, self.begin, self._events.tell)
         self._speech: SpeechConnection | None = None
-        self._peer = Peer(self._session.audio, self._session.video, self._session.source.microphone)
+        self.audience = Audience(
+            self._session.audio, self._session.video, self._session.source.microphone, webrtc, model.fps
+        )
         self._watching = asyncio.create_task(self._watch(), name=f"watch-{name}")
         self._watching.add_done_callback(self._on_watch_stopped)
 
     @property
     def state(self) -> str:
-        """`preparing` (the engine), `connecting` (the peer), `live` or `ended`."""
+        """`preparing` (the engine), `connecting` (nobody is, yet), `live` or `ended`."""
         if self._reason:
             return "ended"
         if not self._session.opened:
             return "preparing"
-        return "live" if self._peer.connected else "connecting"
+        return "live" if self.audience.connected else "connecting"
 
     def event(self) -> Event:
-        """State and numbers, as the events tell them."""
+        """State and numbers, as the events tell them; `familiar` is null until the model has seen the picture."""
         event: Event = {"type": "status", "state": self.state, "stats": self._session.stats()}
+        event["familiar"] = self._session.familiar
         if self._reason:
             event["reason"] = {"code": self._reason[0], "message": self._reason[1]}
         return event
 
-    async def answer(self, sdp: str) -> str:
-        """Answers the one offer of this call. Raises RequestError for a second or a bad one."""
+    async def answer(self, sdp: str, client_host: str) -> str:
+        """Answers the one offer of our own page. Raises RequestError for a second or a bad one."""
         self._check_open()
         if self._answered:
             raise RequestError(HTTPStatus.CONFLICT, "already_answered", "this session has had its offer; start anew")
         self._answered = True
         try:
-            return await self._peer.answer(sdp)
+            _, answer = await self.audience.join("partner", sdp, client_host)
+            return answer
         except RequestError:
             self.end("bad_sdp", "the offer could not be answered")
             raise
+
+    async def join(self, role: Role, sdp: str, client_host: str) -> tuple[Guest, str]:
+        """Takes in one more, and the answer to his offer.
+
+        Raises SessionClosed, RequestError for a bad offer, and Unavailable when too many take part.
+        """
+        self._check_open()
+        return await self.audience.join(role, sdp, client_host)
 
     @property
     def buffered_ms(self) -> float:
@@ -112,6 +122,12 @@ class Call:
         self._check_open()
         self._session.say(utterance)
         self._busy_s = time.monotonic()
+
+    def resume(self) -> float:
+        """Takes up what was interrupted last; returns its length in seconds. Raises Unavailable when it is too late."""
+        self._check_open()
+        self._busy_s = time.monotonic()
+        return self._session.resume()
 
     def clear(self) -> tuple[float, int]:
         """Silences the avatar, whatever it says or was to say: how much of it was heard, in seconds, and the epoch.
@@ -139,15 +155,10 @@ class Call:
 
     def subscribe(self) -> asyncio.Queue[Event]:
         """A bounded queue of events, the present state first. Raises Unavailable when too many listen."""
-        if len(self._listeners) >= MAX_LISTENERS:
-            raise Unavailable(f"at most {MAX_LISTENERS} listeners hear one session's events")
-        events: asyncio.Queue[Event] = asyncio.Queue(MAX_EVENTS_WAITING)
-        events.put_nowait(self.event())
-        self._listeners.append(events)
-        return events
+        return self._events.subscribe(self.event())
 
     def unsubscribe(self, events: asyncio.Queue[Event]) -> None:
-        self._listeners.remove(events)
+        self._events.unsubscribe(events)
 
     def end(self, code: str, message: str) -> asyncio.Task[None]:
         """Begins the end, for this reason unless it has begun; the task returned finishes in bounded time."""
@@ -162,7 +173,7 @@ class Call:
     async def _take_down(self) -> None:
         self._watching.cancel()
         await self._session.close()
-        await self._peer.close()
+        await self.audience.aclose()
         await self._speaker.aclose()
         self._on_end(self.name)
 
@@ -174,11 +185,7 @@ class Call:
             raise SessionClosed(f"the session has ended: {self._reason[1]}")
 
     def _tell(self) -> None:
-        event = self.event()
-        for events in self._listeners:
-            if events.full():
-                events.get_nowait()
-            events.put_nowait(event)
+        self._events.tell(self.event())
 
     def _on_watch_stopped(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
@@ -186,18 +193,24 @@ class Call:
             self.end("internal", "the session failed; start it again")
 
     async def _watch(self) -> None:
-        was_connected = False
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             now = time.monotonic()
-            was_connected = was_connected or self._peer.connected
+            await self.audience.check()
             if self._session.source.hearing or self._session.source.speech_left_s:
                 self._busy_s = now
-            if not was_connected and now - self._made_s > MAX_SETUP_S:
+            if not self.audience.was_connected and now - self.audience.joined_s > MAX_SETUP_S:
                 self.end("setup_timeout", f"no connection within {MAX_SETUP_S:.0f} s")
-            elif self._peer.gone or (was_connected and await self._peer.silence_s() > MAX_VANISHED_S):
+            elif self.audience.was_connected and self._is_deserted(now):
                 self.end("viewer_gone", "the viewer's connection was lost")
             elif now - self._busy_s > MAX_IDLE_S:
                 self.end("idle", f"nothing was said for {MAX_IDLE_S / 60:.0f} minutes")
             else:
                 self._tell()
+
+    def _is_deserted(self, now: float) -> bool:
+        """Whether the last guest has gone, and is not expected back."""
+        audience = self.audience
+        if audience.left_s is None:
+            return False
+        return not audience.left_in_order or now - audience.left_s > self.max_alone_s

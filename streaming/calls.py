@@ -14,6 +14,7 @@ from avacast.engine.errors import Unavailable
 from avacast.streaming.call import Call
 from avacast.streaming.http_errors import RequestError
 from avacast.streaming.tts import TTS
+from avacast.streaming.webrtc_config import DEFAULT, WebRTCConfig
 from avacast.streaming.worker import Worker
 
 
@@ -23,10 +24,13 @@ class Calls:
     `make_tts` makes the speech service of each call.
     """
 
-    def __init__(self, worker: Worker, max_calls: int, make_tts: Callable[[], TTS]) -> None:
+    def __init__(
+        self, worker: Worker, max_calls: int, make_tts: Callable[[], TTS], webrtc: WebRTCConfig = DEFAULT
+    ) -> None:
         self._worker = worker
         self._max_calls = max_calls
         self._make_tts = make_tts
+        self._webrtc = webrtc
         self._calls: dict[str, Call] = {}
 
     def __len__(self) -> int:
@@ -39,7 +43,7 @@ class Calls:
         if self._worker.model is None:
             raise Unavailable("the engine is starting; try again in a moment")
         name = secrets.token_urlsafe(16)
-        call = Call(name, picture, self._worker, self._worker.model, self._make_tts(), self._forget)
+        call = Call(name, picture, self._worker, self._worker.model, self._make_tts(), self._webrtc, self._forget)
         self._calls[name] = call
         return call
 

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from avacast.engine.errors import Unavailable
 from avacast.streaming.audio_source import AudioSource
 from avacast.streaming.clock import AUDIO_RATE_HZ, PACKET_SAMPLES, MediaClock
 from avacast.streaming.decimator import Decimator
+from avacast.streaming.interruption import MAX_RESUME_S, Interruption
 from avacast.streaming.messages import Frames, Ready
 from avacast.streaming.pacer import Pacer, Slot, faded
 from avacast.streaming.playback import Playback
@@ -38,6 +40,9 @@ MAX_DELAY_S = 2.6
 
 MAX_CATCH_UP_S = 1.0
 """Deadlines missed by more than this are not made up for: the machine slept, and a burst would help nobody."""
+
+MAX_STALE_SLOTS = 3
+"""Pictures of unsaid speech that are still shown after an interruption (120 ms), while the engine makes others."""
 
 FADE = np.linspace(1, 0, AUDIO_RATE_HZ * 5 // 1000, dtype=np.float32)
 """How sound ends when it is cut: within 5 ms, for a click would be heard."""
@@ -62,8 +67,9 @@ class LiveSession:
         self.video = VideoTrack(model.fps)
         self.audio = AudioTrack()
         self.opened = False
-        self.epoch = 0
-        """Raised by every interruption; what was made of speech before it is stale."""
+        self.familiar: bool | None = None
+        """Whether the model was made for pictures like this one; None while nobody has looked."""
+        self._interruption = Interruption()
         self._name = name
         self._worker = worker
         self._on_ended = on_ended
@@ -94,16 +100,21 @@ class LiveSession:
         """Says an utterance, which may still grow, after what waits. Raises Unavailable when too much waits."""
         self.source.say(utterance)
         self._playback.begin(utterance)
+        self._interruption.forget()
 
     def clear(self) -> float:
         """Cuts all speech, said or waiting, within 5 ms; returns how much of the present utterance was heard, in s.
 
-        Every utterance that had not finished tells its listener so.
+        The mouth closes by itself: what the engine had heard beyond the next three slots is taken back, and silence is
+        put in its place. Every utterance that had not finished tells its listener so.
         """
         current = self._playback.current
-        self.epoch += 1
+        number = self._pacer.position + MAX_STALE_SLOTS
+        self._interruption.begin(number, self._playback.cut(), time.monotonic())
         self.source.clear()
-        self._playback.cut()
+        self._pacer.take_back(number)
+        if self.opened:
+            self._worker.cut(self._name, self.epoch, number)
         sent = self._packet % self._clock.packets_per_slot * PACKET_SAMPLES
         rest = self._slot.audio[sent:] if self._slot and sent else np.zeros(0, np.float32)
         if self._slot and sent:
@@ -111,6 +122,24 @@ class LiveSession:
             self._slot = replace(self._slot, audio=audio)
         self._pacer.hush(FADE[len(rest) :])
         return current.position_s if current else 0.0
+
+    def resume(self) -> float:
+        """Takes up what was cut last, where it was cut; returns its length in seconds.
+
+        Raises Unavailable when nothing was cut in the last five seconds, or something else was said since.
+        """
+        rest = self._interruption.rest(time.monotonic())
+        if not rest:
+            raise Unavailable(f"nothing was interrupted in the last {MAX_RESUME_S:.0f} s that could be taken up again")
+        left_s = sum(utterance.num_waiting for utterance in rest) / AUDIO_RATE_HZ
+        for utterance in rest:
+            self.say(utterance)
+        return left_s
+
+    @property
+    def epoch(self) -> int:
+        """Raised by every interruption; what was made of speech before it is stale."""
+        return self._interruption.epoch
 
     def stats(self) -> dict[str, float | int | str]:
         """Numbers for people and programs; counts run from the start, `fps` is of the last second."""
@@ -135,12 +164,14 @@ class LiveSession:
             "hearing": "microphone" if self.source.hearing else "text" if self.source.speaking else "silence",
         }
 
-    def on_opened(self) -> None:
-        self.opened = True
+    def on_opened(self, familiar: bool) -> None:
+        self.opened, self.familiar = True, familiar
 
     def on_frames(self, frames: Frames) -> None:
+        self._pacer.take_back(frames.numbers[0])
         for number, image in zip(frames.numbers, frames.images, strict=True):
-            self._pacer.push_frame(number, image)
+            if not self._interruption.is_stale(frames.epoch, number):
+                self._pacer.push_frame(number, image)
         self._num_skipped = frames.num_skipped
         self._rate.note_compute(len(frames.numbers), frames.compute_s)
 

@@ -31,6 +31,15 @@ class Audio:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Unsay what was entered: silence from about slice `number` on; what is made from now on is of epoch `epoch`."""
+
+    session: str
+    epoch: int
+    number: int
+
+
+@dataclass(frozen=True)
 class Close:
     session: str
 
@@ -57,14 +66,21 @@ class Failed:
 
 @dataclass(frozen=True)
 class Opened:
+    """The session runs. `familiar`: whether the model was made for pictures like its own (`Pipeline.is_familiar`)."""
+
     session: str
+    familiar: bool
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames uint8 [F, H, W, 3] made from the slices `numbers`, in `compute_s` seconds. `num_skipped`: see Lane."""
+    """Frames uint8 [F, H, W, 3] made from the slices `numbers`, in `compute_s` seconds. `num_skipped`: see Lane.
+
+    Frames of a new `epoch` take the place of earlier ones made from the same slices.
+    """
 
     session: str
+    epoch: int
     numbers: tuple[int, ...]
     images: NDArray[np.uint8]
     compute_s: float
@@ -85,5 +101,5 @@ class Alive:
     """Sent at least once a second."""
 
 
-Command = Open | Audio | Close
+Command = Open | Audio | Cut | Close
 Event = Ready | Failed | Opened | Frames | Ended | Alive

@@ -1,4 +1,8 @@
-"""A viewer's microphone as a continuous stream: gaps become silence, a burst does not grow the delay for ever.
+"""A viewer's microphone as a continuous stream: gaps become silence, and the delay stays what jitter needs.
+
+The viewer's clock and ours differ, so the stream is read a little faster or slower than it comes (`rate_follower`):
+the delay neither grows nor runs out over hours, and no sound is dropped for it. A burst after a stall of the network is
+worked off the same way, up to the bound of the buffer.
 
 Knows samples and their timestamps at 48 kHz; knows nothing of WebRTC or of who listens.
 """
@@ -8,8 +12,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-PREFILL_SAMPLES = 2_880
-"""60 ms gathered before the first sample is handed out, so that ordinary network jitter is not heard."""
+from avacast.streaming.interpolator import Interpolator
+from avacast.streaming.rate_follower import RateFollower
+
+PREFILL_SAMPLES = 3_840
+"""80 ms gathered before the first sample is handed out, so that ordinary network jitter is not heard; a slice of 40 ms
+leaves what `rate_follower` aims at, and a little more."""
 
 MAX_SAMPLES = 12_000
 """250 ms. Policy when full: the oldest samples are dropped and counted, because delay is worse than a click."""
@@ -27,6 +35,8 @@ class Microphone:
         self._next_pts: int | None = None
         self._padded = 0
         self._primed = False
+        self._follower = RateFollower()
+        self._interpolator = Interpolator()
 
     @property
     def buffered_samples(self) -> int:
@@ -47,10 +57,16 @@ class Microphone:
 
     def pull(self, num_samples: int) -> NDArray[np.float32] | None:
         """The next float32 [num_samples], ended with silence if too few are there; None while nobody speaks in."""
-        if not self._primed and len(self._samples) < PREFILL_SAMPLES:
-            return None
-        taken, self._samples = self._samples[:num_samples], self._samples[num_samples:]
-        self._primed = len(taken) == num_samples
-        missing = num_samples - len(taken)
-        self._padded += missing
-        return np.concatenate([taken, np.zeros(missing, np.float32)])
+        if not self._primed:
+            if len(self._samples) < PREFILL_SAMPLES:
+                return None
+            self._follower.reset()
+            self._interpolator.reset()
+        rate = self._follower.rate
+        num = min(num_samples, self._interpolator.num_available(len(self._samples), rate))
+        taken, num_behind = self._interpolator.read(self._samples, num, rate)
+        self._samples = self._samples[num_behind:]
+        self._follower.note_left(len(self._samples))
+        self._primed = num == num_samples
+        self._padded += num_samples - num
+        return np.concatenate([taken, np.zeros(num_samples - num, np.float32)])

@@ -19,7 +19,7 @@ PWD_CHARS = range(22, 257)
 
 
 def clean_offer(sdp: str) -> str:
-    """The offer without its candidates (the peer is learned from its own first packet), answered passively.
+    """The offer without its candidates (`offered_candidates` has them), to be answered passively.
 
     Raises RequestError (`bad_sdp`, `too_large`, `too_many_media`).
     """
@@ -35,6 +35,22 @@ def clean_offer(sdp: str) -> str:
     kept = [line for line in lines if not line.startswith(("a=candidate:", "a=end-of-candidates"))]
     # The stack cannot shake hands as a client with peers whose certificate is RSA; as the server it can with any.
     return "\r\n".join("a=setup:active" if line == "a=setup:actpass" else line for line in kept) + "\r\n"
+
+
+def offered_candidates(sdp: str) -> list[str]:
+    """The lines `candidate:...` of an offer; they repeat for every media line of a bundle."""
+    return list(dict.fromkeys(line[2:] for line in sdp.splitlines() if line.startswith("a=candidate:")))
+
+
+def offered_kinds(sdp: str) -> list[str]:
+    """`audio` and `video`, as far as and in the order that they are offered."""
+    return [line[2:].split(" ")[0] for line in sdp.splitlines() if line.startswith("m=")]
+
+
+def offered_ufrag(sdp: str) -> str:
+    """The name of the offer's ICE generation; empty if it has none."""
+    names = [line.split(":", 1)[1] for line in sdp.splitlines() if line.startswith("a=ice-ufrag:")]
+    return names[0] if names else ""
 
 
 def _check_media(media: list[str]) -> None:

@@ -75,6 +75,7 @@ class Pacer:
         self._spare = spare
         self._silence = np.zeros(samples_per_slot, np.float32)
         self._image = still
+        self._shown = -1
         self._audio: deque[NDArray[np.float32]] = deque()
         self._frames: deque[tuple[int, NDArray[np.uint8]]] = deque()
         self._num_slots = 0
@@ -98,14 +99,23 @@ class Pacer:
         return self.position + len(self._audio) - 1
 
     def push_frame(self, number: int, image: NDArray[np.uint8]) -> None:
-        """Enters the frame made from slice `number`; numbers rise, with gaps where the engine skipped slices."""
+        """Enters the frame made from slice `number`; numbers rise, with gaps where the engine skipped slices.
+
+        One that is older than what is shown is left out: nobody is taken back in time.
+        """
         assert not self._frames or number > self._frames[-1][0], f"frame {number} came after {self._frames[-1][0]}"
-        self._frames.append((number, image))
+        if number > self._shown:
+            self._frames.append((number, image))
+
+    def take_back(self, number: int) -> None:
+        """Drops the frames from slice `number` on that have not been shown; others come in their place."""
+        while self._frames and self._frames[-1][0] >= number:
+            self._frames.pop()
 
     def hush(self, fade: NDArray[np.float32]) -> None:
         """Silences the slices that wait, all but the first len(fade) samples, which are multiplied by `fade`.
 
-        Their frames still come: what is heard and what is shown stay paired.
+        Their frames still come, as they were made or anew: what is heard and what is shown stay paired.
         """
         waiting, self._audio = self._audio, deque(self._silence for _ in self._audio)
         if waiting and len(fade):
@@ -133,6 +143,7 @@ class Pacer:
         newest: int | None = None
         while self._frames and self._frames[0][0] <= self.position:
             newest, self._image = self._frames.popleft()
+            self._shown = newest
         return newest
 
     def _note_lead(self, lead: int) -> None:

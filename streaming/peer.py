@@ -1,7 +1,7 @@
-"""One WebRTC connection: answers the offer, sends both tracks, feeds the microphone, notices when the viewer is gone.
+"""One WebRTC connection: answers the offer, sends sound and picture, hears the microphone, notices when it is gone.
 
-Knows aiortc, including the private names that its known defects oblige us to touch, each with its reason; knows
-nothing of sessions, engines or HTTP.
+Knows aiortc; what its defects oblige us to is in `ice_guard`, `rtp_guard` and `ice_link`. Knows nothing of sessions,
+engines or HTTP.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import queue
 import time
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -19,74 +19,59 @@ import numpy as np
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
+    RTCIceServer,
     RTCPeerConnection,
-    RTCRtpReceiver,
     RTCRtpSender,
+    RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.codecs import vpx
 from aiortc.mediastreams import MediaStreamError
+from numpy.typing import NDArray
 
+from avacast.streaming import ice_guard
+from avacast.streaming.broadcast import ViewerAudio, ViewerVideo
+from avacast.streaming.candidates import admitted
 from avacast.streaming.http_errors import RequestError
-from avacast.streaming.microphone import Microphone
-from avacast.streaming.offer import clean_offer
+from avacast.streaming.ice_link import IceCredentials, IceLink
+from avacast.streaming.offer import clean_offer, offered_candidates, offered_kinds, offered_ufrag
+from avacast.streaming.rtp_guard import abandon_decoder, guard_receiver, guard_sender
+from avacast.streaming.sdp_fragment import IceFragment
+from avacast.streaming.seam import read_seam
+from avacast.streaming.webrtc_config import WebRTCConfig
 
 log = logging.getLogger(__name__)
 
-VIDEO_BITRATE_BPS = 1_500_000
-MIN_VIDEO_BITRATE_BPS = 400_000
-MAX_VIDEO_BITRATE_BPS = 2_500_000
-
-MAX_RECEIVED = 25
-"""Received audio packets or frames that wait: half a second. Policy when full: the oldest is dropped."""
-
 MAX_CLOSE_S = 5.0
 
-
-def set_video_bitrate() -> None:
-    """Sets the VP8 encoder's bit rates. aiortc has them as constants of its module and takes no argument."""
-    vpx.DEFAULT_BITRATE = VIDEO_BITRATE_BPS
-    vpx.MIN_BITRATE = MIN_VIDEO_BITRATE_BPS
-    vpx.MAX_BITRATE = MAX_VIDEO_BITRATE_BPS
-
-
-class DropOldestQueue(asyncio.Queue[Any]):
-    """A bounded queue whose writer never waits."""
-
-    async def put(self, item: Any) -> None:
-        if self.full():
-            self.get_nowait()
-        self.put_nowait(item)
-
-
-class DropOldestThreadQueue(queue.Queue[Any]):
-    """The same between threads."""
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002  # Queue's
-        while True:
-            try:
-                return super().put(item, block=False)
-            except queue.Full:
-                with contextlib.suppress(queue.Empty):
-                    self.get_nowait()
+Hear = Callable[[NDArray[np.float32], int], None]
 
 
 class Peer:
-    """One viewer's connection."""
+    """One connection. It sends `audio` and `video` where the offer takes them, and gives what it hears to `hear`.
 
-    def __init__(self, audio: MediaStreamTrack, video: MediaStreamTrack, microphone: Microphone) -> None:
-        self._microphone = microphone
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._senders: list[RTCRtpSender] = [self._connection.addTrack(audio), self._connection.addTrack(video)]
+    `hear` gets float32 [N] at 48 kHz and the number of its first sample; None: nothing is heard.
+    """
+
+    def __init__(
+        self, config: WebRTCConfig, audio: ViewerAudio | None, video: ViewerVideo | None, hear: Hear | None
+    ) -> None:
+        ice_guard.install()
+        self.was_connected = False
+        self.ufrag = ""
+        """The viewer's present ICE generation."""
+        self._config = config
+        self._hear = hear
+        self._audio, self._video = audio, video
+        self._servers = [RTCIceServer(server.url, server.username, server.credential) for server in config.ice_servers]
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=self._servers))
+        self._link: IceLink | None = None
+        self._num_candidates = 0
+        self._heard: MediaStreamTrack | None = None
         self._listening: asyncio.Task[None] | None = None
         self._last_received = 0
         self._last_received_s = time.monotonic()
         self._connection.on("track", self._on_track)
-        # Only preferences set before the remote description count; VP8 is the cheapest of good quality on a CPU.
-        for transceiver in self._connection.getTransceivers():
-            if transceiver.kind == "video":
-                codecs = RTCRtpSender.getCapabilities("video").codecs
-                transceiver.setCodecPreferences(sorted(codecs, key=lambda codec: codec.mimeType != "video/VP8"))
+        self._connection.on("connectionstatechange", self._on_state)
 
     @property
     def connected(self) -> bool:
@@ -97,60 +82,143 @@ class Peer:
         """Whether the connection has failed or was closed by the other side."""
         return self._connection.connectionState in ("failed", "closed")
 
-    async def answer(self, sdp: str) -> str:
-        """Takes an offer and returns the answer's SDP. Raises RequestError for an offer that cannot be answered."""
+    async def answer(self, sdp: str, client_host: str = "") -> str:
+        """Takes an offer and returns the answer's SDP. Raises RequestError for an offer that cannot be answered.
+
+        `client_host` is the address that the offer came from.
+        """
         offer = RTCSessionDescription(clean_offer(sdp), "offer")
+        self.ufrag = offered_ufrag(sdp)
+        self._add_tracks(offered_kinds(sdp))
         try:
             await self._connection.setRemoteDescription(offer)
+            self._settle_directions()
             await self._connection.setLocalDescription(await self._connection.createAnswer())
+            await self._link_up(offered_candidates(sdp), client_host)
+        except RequestError:
+            raise
         except Exception as error:  # the parser raises six unrelated kinds on mutated offers
             log.info("an offer was refused: %r", error)
             raise RequestError(HTTPStatus.BAD_REQUEST, "bad_sdp", "the offer cannot be answered") from error
         return self._connection.localDescription.sdp
 
+    async def add_candidates(self, candidates: Sequence[str], client_host: str) -> None:
+        """Takes more of the viewer's addresses; those that may not be tried are passed over (see `candidates`)."""
+        assert self._link, "candidates follow an answer"
+        if not self._servers:
+            return
+        good = admitted(candidates, client_host, self._num_candidates)
+        self._num_candidates += len(good)
+        with contextlib.suppress(ValueError):
+            await self._link.add_candidates(good)
+
+    async def restart_ice(self, fragment: IceFragment, client_host: str) -> tuple[IceCredentials, str, str]:
+        """Moves to a new ICE generation: our side of it, and kind and mid of the media line that carries it."""
+        assert self._link, "a restart follows an answer"
+        candidates = admitted(fragment.candidates, client_host) if self._servers else []
+        self._num_candidates = len(candidates)
+        credentials = await self._link.restart(IceCredentials(fragment.ufrag, fragment.pwd, tuple(candidates)))
+        self.ufrag = fragment.ufrag
+        first = self._transceivers()[0]
+        return credentials, first.kind, first.mid or "0"
+
     async def silence_s(self) -> float:
         """Seconds since the last packet of any kind came from the viewer; call it about once a second."""
-        report = await self._senders[0].getStats()
-        received = sum(getattr(stats, "packetsReceived", 0) for stats in report.values() if stats.type == "transport")
-        if received != self._last_received:
-            self._last_received, self._last_received_s = received, time.monotonic()
+        senders = self._connection.getSenders()
+        if senders:
+            report = await senders[0].getStats()
+            num = sum(getattr(stats, "packetsReceived", 0) for stats in report.values() if stats.type == "transport")
+            if num != self._last_received:
+                self._last_received, self._last_received_s = num, time.monotonic()
         return time.monotonic() - self._last_received_s
 
     async def close(self) -> None:
         """Ends the connection; always returns within a few seconds."""
         if self._listening:
             self._listening.cancel()
+        if self._link:
+            await self._link.aclose()
         try:
             await asyncio.wait_for(self._connection.close(), MAX_CLOSE_S)
         except Exception as error:  # noqa: BLE001  # a connection whose set-up was cut short raises anything here
             log.warning("a connection did not close in order: %r", error)
+            await self._tear_down()
+        for track in (self._audio, self._video):
+            if track:
+                track.stop()
+
+    def _transceivers(self) -> list[RTCRtpTransceiver]:
+        return self._connection.getTransceivers()
+
+    def _add_tracks(self, kinds: Sequence[str]) -> None:
+        """Adds what is asked for; a track that nobody offered to take would wait for its connection for ever."""
+        if self._audio and "audio" in kinds:
+            self._connection.addTrack(self._audio)
+        if self._video and "video" in kinds:
+            self._connection.addTrack(self._video)
+        for transceiver in self._transceivers():
+            transceiver.direction = "sendrecv" if transceiver.kind == "audio" and self._hear else "sendonly"
+            # Only preferences set before the remote description count.
+            if transceiver.kind == "video":
+                codecs = RTCRtpSender.getCapabilities("video").codecs
+                first = f"video/{self._config.codec}".lower()
+                transceiver.setCodecPreferences(sorted(codecs, key=lambda codec: codec.mimeType.lower() != first))
+
+    def _settle_directions(self) -> None:
+        """Nobody's picture is received, and sound only where somebody hears it."""
+        for transceiver in self._transceivers():
+            if transceiver.sender.track is None:
+                hears = transceiver.kind == "audio" and self._hear
+                transceiver.direction = "recvonly" if hears else "inactive"
+            guard_receiver(transceiver.receiver)
+            if transceiver.sender.track is self._video and self._video:
+                codecs: list[Any] = read_seam(transceiver, "_codecs")
+                self._video.codec = "h264" if codecs[0].mimeType.lower() == "video/h264" else "vp8"
+                guard_sender(transceiver.sender, self._video.want_keyframe, self._video.note_bandwidth)
+            else:
+                guard_sender(transceiver.sender, _ignore, _ignore_bandwidth)
+
+    async def _link_up(self, candidates: Sequence[str], client_host: str) -> None:
+        transports = {transceiver.receiver.transport.transport for transceiver in self._transceivers()}
+        if len(transports) != 1:
+            raise RequestError(HTTPStatus.BAD_REQUEST, "bad_sdp", "an offer bundles its media (a=group:BUNDLE)")
+        self._link = IceLink(transports.pop(), self._servers)
+        await self.add_candidates(candidates, client_host)
+        if self._heard and self._hear and self._listening is None:
+            self._listening = asyncio.create_task(self._listen(self._heard, self._hear), name="microphone")
+
+    async def _tear_down(self) -> None:
+        """What is left of a connection that does not close: its sockets, and its decoders' threads."""
+        for transceiver in self._transceivers():
+            abandon_decoder(transceiver.receiver)
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(transceiver.receiver.transport.transport.stop(), MAX_CLOSE_S)
+
+    def _on_state(self) -> None:
+        self.was_connected = self.was_connected or self.connected
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        # Received media waits in queues without bound, in the decoder and behind it; both are replaced before the
-        # first packet, which comes after this event.
-        track._queue = DropOldestQueue(MAX_RECEIVED)  # type: ignore[attr-defined]  # noqa: SLF001
-        for receiver in self._connection.getReceivers():
-            if receiver.track is track:
-                _bound_decoder(receiver)
-        if track.kind == "audio" and self._listening is None:
-            self._listening = asyncio.create_task(self._listen(track), name="microphone")
+        if track.kind == "audio":
+            self._heard = track
 
-    async def _listen(self, track: MediaStreamTrack) -> None:
+    async def _listen(self, track: MediaStreamTrack, hear: Hear) -> None:
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
                 assert isinstance(frame, av.AudioFrame)
                 assert frame.pts is not None, "the stack stamps what it receives"
-                self._microphone.push(_mono(frame), frame.pts)
+                hear(_mono(frame), frame.pts)
 
 
-def _bound_decoder(receiver: RTCRtpReceiver) -> None:
-    name = "_RTCRtpReceiver__decoder_queue"
-    assert hasattr(receiver, name), "this version of aiortc names its decoder queue differently"
-    setattr(receiver, name, DropOldestThreadQueue(MAX_RECEIVED))
+def _ignore() -> None:
+    """Sound has no keyframes."""
 
 
-def _mono(frame: av.AudioFrame) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _ignore_bandwidth(_bps: int) -> None:
+    """Sound is not worth saving on."""
+
+
+def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
     """float32 [N] in -1..1 of a packed int16 frame, which is what the Opus decoder gives."""
     pcm = frame.to_ndarray().reshape(-1, len(frame.layout.channels))
     return pcm.astype(np.float32).mean(axis=1) / 32768.0

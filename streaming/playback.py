@@ -51,12 +51,14 @@ class Playback:
             if spans[-1].stop <= stop:
                 self._slices.popleft()
 
-    def cut(self) -> None:
-        """Everything that has not been heard will not be."""
+    def cut(self) -> list[Utterance]:
+        """Everything that has not been heard will not be; returns the utterances that are cut by it."""
         self._slices.clear()
-        for utterance in self._utterances:
+        cut = [utterance for utterance in self._utterances if not utterance.finished]
+        for utterance in cut:
             utterance.cut()
         self._utterances.clear()
+        return cut
 
     def _hear(self, spans: Iterable[Span], low: int, high: int, pts: int) -> None:
         for span in spans:

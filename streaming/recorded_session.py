@@ -80,6 +80,14 @@ class RecordedSession:
         self._writer.moved_on("step", [frame.image for frame in frames])
         return frames
 
+    def interrupt(self, frame: int) -> int:
+        start = self._session.interrupt(frame)
+        self._writer.interrupted(start)
+        return start
+
+    def seen(self, frame: int) -> int:
+        return self._session.seen(frame)
+
     def close(self) -> None:
         self._session.close()
         self._writer.close()

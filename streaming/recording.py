@@ -62,14 +62,16 @@ class Call:
     """One call of the session. A line of `calls.jsonl` leaves out what is None."""
 
     call: str
-    """`pull`, `step` (one pass, in a batch perhaps), `flush`, or `profile` (a change of it)."""
+    """`pull`, `step` (one pass, in a batch perhaps), `flush`, `profile` (a change of it), or `interrupt`."""
     sample: int
-    """Samples that had been pushed."""
+    """Samples that had been pushed, those included that an interruption took back."""
     frames: int | None = None
     """How many frames it returned."""
     sha256: str | None = None
     """Of those frames, uint8 RGB one after the other."""
     profile: dict[str, Any] | None = None
+    frame: int | None = None
+    """To which an interruption went back."""
 
 
 @dataclass(frozen=True)

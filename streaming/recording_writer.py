@@ -85,6 +85,9 @@ class RecordingWriter:
     def profile_changed(self, profile: Profile) -> None:
         self._note(Call("profile", self.num_samples, profile=profile.to_dict()))
 
+    def interrupted(self, frame: int) -> None:
+        self._note(Call("interrupt", self.num_samples, frame=frame))
+
     def close(self, *, cut: bool = False) -> None:
         """Completes the recording and gives it its name; closing twice does nothing."""
         if not self._open:

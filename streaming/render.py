@@ -18,8 +18,10 @@ import typer
 from numpy.typing import NDArray
 
 from avacast.engine.errors import BadSetting
+from avacast.engine.profile import ProfileName
 from avacast.streaming.audio_file import AudioFile, Sound, num_video_frames
 from avacast.streaming.gallery import find_portrait
+from avacast.streaming.model import DeviceOption, ExportsOption, load_fastest, load_repeatable
 from avacast.streaming.offline_render import (
     ALPHA,
     AUDIO_SCALE,
@@ -36,12 +38,24 @@ from avacast.streaming.video_file import VideoFile, check_output
 if TYPE_CHECKING:
     from avacast.engine.pipeline import Pipeline
 
+ProfileOption = Annotated[
+    ProfileName | None,
+    typer.Option(
+        help="How far windows look ahead. offline: as far as they can. tts: where sound is there. mic: not at all, as "
+        "for a live microphone.",
+        show_default="offline",
+    ),
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The MP4 to write; an older one is replaced.")]
 BundleOption = Annotated[
     Path | None, typer.Option(help="Folder of another model.", show_default="the embedded pocket model")
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same video.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to PyTorch.")]
+
+FILE_PROFILE: ProfileName = "offline"
+"""A file is known whole: windows look ahead as far as they can, and it does not matter how its sound is cut. It takes
+as many passes as `tts`, and holds a window or two more in memory."""
 
 
 def render(
@@ -55,10 +69,13 @@ def render(
     bundle: BundleOption = None,
     seed: SeedOption = 0,
     threads: ThreadsOption = 0,
+    device: DeviceOption = "auto",
+    exports: ExportsOption = None,
     mode: Annotated[
         Literal["live", "offline"],
         typer.Option(help="live: as a session streams it. offline: over the whole video at once, resumable."),
     ] = "live",
+    profile: ProfileOption = None,
     overlap_weights: Annotated[
         Literal["log", "uniform", "fixed"] | None, typer.Option(help="Offline: how windows are fused.")
     ] = None,
@@ -102,6 +119,8 @@ def render(
         raise BadSetting(f"{', '.join(options.given)} needs --mode offline; add it or leave that out")
     if mode == "offline" and record:
         raise BadSetting("--record is for live sessions; leave out --mode offline, or --record")
+    if mode == "offline" and profile:
+        raise BadSetting("--profile is for live sessions; leave out --mode offline, or --profile")
     check_output(output)
     picture = load_picture(portrait)
     sound = AudioFile.open(audio)
@@ -110,11 +129,16 @@ def render(
     recordings = RecordingFolder(record, bundle) if record else None
     if recordings:
         recordings.check()
-    pipeline = load_pipeline(bundle, threads)
+    set_threads(threads)
+    if mode == "offline" or recordings:  # which are made again, or gone on with, to the last bit
+        pipeline = load_repeatable(bundle, device=device)
+    else:
+        pipeline = load_fastest(bundle, device=device, exports=exports)
     if mode == "offline":
         render_offline(pipeline, picture, sound, output, options, seed=seed)
     else:
-        render_video(pipeline, picture, sound, output, seed=seed, recordings=recordings)
+        profile = profile or FILE_PROFILE
+        render_video(pipeline, picture, sound, output, seed=seed, profile=profile, recordings=recordings)
 
 
 def load_picture(portrait: str) -> NDArray[np.uint8]:
@@ -124,16 +148,12 @@ def load_picture(portrait: str) -> NDArray[np.uint8]:
     return load_portrait(find_portrait(portrait))
 
 
-def load_pipeline(bundle: Path | None, threads: int) -> Pipeline:
-    """The model in `bundle`, or the embedded one. Raises BadBundle."""
+def set_threads(threads: int) -> None:
+    """Limits torch's CPU threads; 0 leaves them."""
     import torch
-
-    from avacast.engine.bundle import embedded_bundle
-    from avacast.engine.pipeline import Pipeline
 
     if threads:
         torch.set_num_threads(threads)
-    return Pipeline.load(bundle or embedded_bundle())
 
 
 def render_video(
@@ -143,6 +163,7 @@ def render_video(
     output: Path,
     *,
     seed: int = 0,
+    profile: ProfileName = FILE_PROFILE,
     recordings: RecordingFolder | None = None,
 ) -> None:
     """Renders with a progress bar on the terminal, and says at the end what was made and how fast."""
@@ -150,7 +171,9 @@ def render_video(
     num_frames = num_video_frames(sound.num_engine_samples, config.samples_per_frame)
     started = time.monotonic()
     with progress_bar(output.name, num_frames, config.fps) as advance:
-        write_video(pipeline, picture, sound, output, seed=seed, on_frame=advance, recordings=recordings)
+        write_video(
+            pipeline, picture, sound, output, seed=seed, profile=profile, on_frame=advance, recordings=recordings
+        )
     elapsed_s, media_s = time.monotonic() - started, num_frames / config.fps
     typer.echo(f"{output}: {media_s:.1f} s of video in {elapsed_s:.1f} s (real-time factor {elapsed_s / media_s:.2f})")
     if recordings:
@@ -164,6 +187,7 @@ def write_video(
     output: Path,
     *,
     seed: int = 0,
+    profile: ProfileName = FILE_PROFILE,
     on_frame: Callable[[], None] = lambda: None,
     recordings: RecordingFolder | None = None,
 ) -> None:
@@ -173,7 +197,7 @@ def write_video(
     the sound and the files raise.
     """
     config = pipeline.config
-    session: AnySession = pipeline.open_session(picture, seed=seed)
+    session: AnySession = pipeline.open_session(picture, seed=seed, profile=profile)
     if recordings:
         session = recordings.begin(session, pipeline, picture, seed, output.stem)
     video = VideoFile(

@@ -116,7 +116,7 @@ def make_again(
     Raises BadSetting for a call that this version does not know, and what the session raises.
     """
     profile = Profile.from_dict(recorded.about.profile)
-    session = pipeline.open_session(recorded.picture, seed=recorded.about.seed, profile=profile)
+    session = pipeline.open_session(recorded.picture, seed=recorded.about.seed, profile=profile, interruptible=True)
     whole, num_frames, num_pushed = hashlib.sha256(), 0, 0
     first_difference: int | None = None
     for call in recorded.calls:
@@ -153,6 +153,8 @@ def make_call(session: Session, call: Call) -> list[Frame]:
             session.flush()
         case "profile":
             session.change_profile(Profile.from_dict(call.profile or {}))
+        case "interrupt":
+            session.interrupt(call.frame or 0)
         case _:
             raise BadSetting(f"the recording holds the call {call.call!r}; a newer avacast made it, so use that one")
     return []

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.streaming.audio_file import AudioBlock
+from avacast.streaming.model import load_fastest
 from avacast.streaming.render import (
     BundleOption,
     OutputOption,
     SeedOption,
     ThreadsOption,
     load_picture,
-    load_pipeline,
     render_video,
+    set_threads,
 )
 from avacast.streaming.video_file import check_output
 
@@ -55,7 +56,8 @@ def say(
     check_output(output)
     picture = load_picture(portrait)
     speech = Voice(variant=voice, language=language, rate_wpm=rate).speak(text)
-    render_video(load_pipeline(bundle, threads), picture, SpokenSound.of(speech), output, seed=seed)
+    set_threads(threads)
+    render_video(load_fastest(bundle), picture, SpokenSound.of(speech), output, seed=seed)
 
 
 @dataclass(frozen=True)

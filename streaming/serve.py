@@ -8,19 +8,18 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from avacast.engine.errors import Unavailable
+from avacast.streaming.model import DeviceOption, ExportsOption, load_fastest, load_repeatable
 from avacast.streaming.recorded_session import RecordingFolder
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-    from avacast.engine.pipeline import Pipeline
-    from avacast.streaming.tts import TTS
     from avacast.streaming.worker import Worker
 
 STARTED_POLL_S = 0.02
@@ -47,6 +46,8 @@ def serve(
             "the fastest here, by a short test."
         ),
     ] = "auto",
+    device: DeviceOption = "auto",
+    exports: ExportsOption = None,
     tts: Annotated[
         str,
         typer.Option(
@@ -59,7 +60,41 @@ def serve(
         str, typer.Option(help="Another address of the service, like wss://host.", show_default="its own")
     ] = "",
     record: Annotated[
-        Path | None, typer.Option(help="Record every session in this folder, for `avacast replay`.", show_default="no")
+        Path | None,
+        typer.Option(
+            help="Record every session in this folder, for `avacast replay`; all in PyTorch, without exports.",
+            show_default="no",
+        ),
+    ] = None,
+    video_codec: Annotated[
+        Literal["vp8", "h264"],
+        typer.Option(help="What is answered to those who can take both. H.264 uses NVENC where the GPU has it."),
+    ] = "vp8",
+    video_bitrate: Annotated[
+        int, typer.Option(min=200, max=20_000, help="Most kbit/s of the picture; a slow viewer gets down to a third.")
+    ] = 1500,
+    ice_server: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="STUN or TURN server, like stun:host:3478 or turn:host:3478?transport=udp. Repeat it for more.",
+            envvar="AVACAST_ICE_SERVERS",
+            show_default="none",
+        ),
+    ] = None,
+    ice_username: Annotated[
+        str, typer.Option(help="Name for the TURN servers.", envvar="AVACAST_ICE_USERNAME", show_default="none")
+    ] = "",
+    ice_credential: Annotated[
+        str,
+        typer.Option(
+            help="Password for the TURN servers; better in the environment, where other users do not see it.",
+            envvar="AVACAST_ICE_CREDENTIAL",
+            show_default="none",
+        ),
+    ] = "",
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Site whose pages may connect, like https://player.example. Repeat it.", show_default="own"),
     ] = None,
 ) -> None:
     """Serve live avatars to the browser.
@@ -72,22 +107,48 @@ def serve(
 
     With your own model: `avacast serve --bundle ./my-model --threads 8`.
 
+    With networks of `avacast export`, where they are faster: `avacast serve --exports ./my-exports`.
+
     With another voice: `ELEVENLABS_API_KEY=... avacast serve --tts elevenlabs`.
 
-    Other programs speak through the websocket /v1/sessions/ID/audio.
+    Behind a NAT: `AVACAST_ICE_CREDENTIAL=... avacast serve --ice-server turn:turn.example:3478 --ice-username ada`.
+
+    Other programs speak through the websocket /v1/sessions/ID/audio, or feed sound by WHIP: POST
+    /v1/sessions/ID/whip. Any WHEP player watches: POST /v1/sessions/ID/whep, or /v1/whep?portrait=ada for a
+    session of its own.
     """
+    from avacast.streaming.ice_servers import ice_servers
+    from avacast.streaming.origins import Origins
     from avacast.streaming.tts_catalogue import tts_factory
+    from avacast.streaming.webrtc_config import WebRTCConfig
 
     make_tts = tts_factory(tts, os.environ, voice=tts_voice, url=tts_url)
+    servers = ice_servers(ice_server or (), ice_username, ice_credential)
+    webrtc, origins = WebRTCConfig(video_codec, 1000 * video_bitrate, servers), Origins(allow_origin or ())
     recordings = RecordingFolder(record, bundle) if record else None
     if recordings:
         recordings.check()
     with _listen(host, port) as listening:  # before the heavy imports: a busy port is told at once
         num_threads = threads or max(1, (os.cpu_count() or 1) - 1)
-        from avacast.streaming.worker_process import load_bundle
+        load = partial(load_fastest, bundle, device=device, precision=dtype, exports=exports)
+        if recordings:
+            load = partial(load_repeatable, bundle, device=device, precision=dtype)
+        typer.echo("loading the model ...", err=True)
+        from avacast.streaming.portraits import Portraits
+        from avacast.streaming.server import make_app
+        from avacast.streaming.worker import Worker
 
-        load = partial(load_bundle, bundle, dtype)
-        _run(listening, _url(host, port), load, max_sessions, num_threads, make_tts, recordings)
+        worker = Worker(load, num_threads=num_threads, recordings=recordings)
+        app = make_app(
+            worker,
+            max_sessions=max_sessions,
+            portraits=Portraits(),
+            make_tts=make_tts,
+            webrtc=webrtc,
+            origins=origins,
+        )
+        announce = partial(typer.echo, f"avacast is live on {_url(host, port)}")
+        asyncio.run(serve_until_stopped(make_server(app), worker, listening, announce))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -108,27 +169,6 @@ def _listen(host: str, port: int) -> socket.socket:
 def _url(host: str, port: int) -> str:
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # compared, not bound
     return f"http://{shown}:{port}"
-
-
-def _run(
-    listening: socket.socket,
-    url: str,
-    load: Callable[[], Pipeline],
-    max_sessions: int,
-    num_threads: int,
-    make_tts: Callable[[], TTS],
-    recordings: RecordingFolder | None,
-) -> None:
-    typer.echo("loading the model ...", err=True)
-    from avacast.streaming.portraits import Portraits
-    from avacast.streaming.server import make_app
-    from avacast.streaming.worker import Worker
-
-    worker = Worker(load, num_threads=num_threads, recordings=recordings)
-    app = make_app(worker, max_sessions=max_sessions, portraits=Portraits(), make_tts=make_tts)
-    server = make_server(app)
-    announce = partial(typer.echo, f"avacast is live on {url}")
-    asyncio.run(serve_until_stopped(server, worker, listening, announce))
 
 
 def make_server(app: FastAPI) -> uvicorn.Server:

@@ -21,16 +21,16 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
 from avacast.engine.errors import Unavailable
-from avacast.streaming import http_errors, sockets
+from avacast.streaming import http_errors, signalling, sockets
 from avacast.streaming.call import Call
 from avacast.streaming.calls import Calls
 from avacast.streaming.http_errors import RequestError
 from avacast.streaming.offer import MAX_BYTES as MAX_OFFER_BYTES
-from avacast.streaming.peer import set_video_bitrate
+from avacast.streaming.origins import OWN_PAGE, Origins
 from avacast.streaming.portraits import Portraits
-from avacast.streaming.sockets import same_origin
 from avacast.streaming.tts import TTS
 from avacast.streaming.tts_espeak import EspeakTTS
+from avacast.streaming.webrtc_config import DEFAULT, WebRTCConfig
 from avacast.streaming.worker import Worker
 
 MAX_UPLOAD_BYTES = 10_000_000
@@ -69,23 +69,30 @@ class Line(_Message):
 
 
 def make_app(
-    worker: Worker, *, max_sessions: int, portraits: Portraits, make_tts: Callable[[], TTS] = EspeakTTS
+    worker: Worker,
+    *,
+    max_sessions: int,
+    portraits: Portraits,
+    make_tts: Callable[[], TTS] = EspeakTTS,
+    webrtc: WebRTCConfig = DEFAULT,
+    origins: Origins = OWN_PAGE,
 ) -> FastAPI:
     """The application around a worker, which the caller starts and ends. `make_tts` makes each session's voice."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(NUM_LOOP_THREADS, "loop"))
-        set_video_bitrate()
         yield
         await app.state.calls.aclose()
 
     app = FastAPI(title="avacast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.worker, app.state.portraits = worker, portraits
-    app.state.calls = Calls(worker, max_sessions, make_tts)
+    app.state.webrtc, app.state.origins = webrtc, origins
+    app.state.calls = Calls(worker, max_sessions, make_tts, webrtc)
     http_errors.install(app)
     app.middleware("http")(_guard)
     app.include_router(router)
+    app.include_router(signalling.router)
     app.include_router(sockets.router)
     app.mount("/page", StaticFiles(directory=PAGE))
     return app
@@ -95,15 +102,16 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
     """Bounds every body before it is read, and sets the headers that keep other sites out."""
     limit = MAX_UPLOAD_BYTES if request.method == "PUT" else MAX_JSON_BYTES
     length = request.headers.get("content-length", "0")
+    origin, origins = request.headers.get("origin"), request.app.state.origins
     if "transfer-encoding" in request.headers:
         response: Response = http_errors.error_response(411, "length_required", "send the body with its length")
     elif not length.isdecimal() or int(length) > limit:
         response = http_errors.error_response(413, "too_large", f"the body exceeds {limit} bytes")
-    elif not same_origin(request.headers.get("origin"), request.headers.get("host")):
+    elif not origins.admits(origin, request.headers.get("host")):
         response = http_errors.error_response(403, "foreign_origin", "requests from other sites are refused")
     else:
         response = await call_next(request)
-    response.headers.update(SECURITY_HEADERS)
+    response.headers.update(SECURITY_HEADERS | origins.headers(origin))
     return response
 
 
@@ -170,8 +178,9 @@ async def create_session(new: NewSession, calls: TheCalls, portraits: ThePortrai
 
 
 @router.post("/api/sessions/{session}/offer")
-async def answer_offer(offer: Offer, call: TheCall) -> dict[str, str]:
-    return {"type": "answer", "sdp": await call.answer(offer.sdp)}
+async def answer_offer(offer: Offer, call: TheCall, request: Request) -> dict[str, str]:
+    client_host = request.client.host if request.client else ""
+    return {"type": "answer", "sdp": await call.answer(offer.sdp, client_host)}
 
 
 @router.post("/api/sessions/{session}/say", status_code=HTTPStatus.ACCEPTED)
@@ -179,11 +188,19 @@ async def say(line: Line, call: TheCall) -> dict[str, float]:
     return {"duration_s": round(await call.say(line.text), 3)}
 
 
+@router.post("/v1/sessions/{session}/clear")
 @router.post("/api/sessions/{session}/clear")
 async def clear(call: TheCall) -> dict[str, float | int]:
     """Interrupts whatever the avatar says or was to say."""
     position_s, epoch = call.clear()
     return {"playback_position": round(position_s, 4), "epoch": epoch}
+
+
+@router.post("/v1/sessions/{session}/resume")
+@router.post("/api/sessions/{session}/resume")
+async def resume(call: TheCall) -> dict[str, float]:
+    """Takes up what was interrupted last, where it was cut; 503 when that was more than five seconds ago."""
+    return {"duration_s": round(call.resume(), 3)}
 
 
 @router.delete("/api/sessions/{session}", status_code=HTTPStatus.NO_CONTENT)

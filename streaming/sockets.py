@@ -1,6 +1,7 @@
 """The websockets of a session: its events, and the speech that is streamed into it.
 
-Like the routes of `server`, these take a connection apart and hand it on; a page of another site gets neither.
+Like the routes of `server`, these take a connection apart and hand it on; a page of another site gets neither, unless
+the owner has named it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import asyncio
 import contextlib
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
@@ -22,14 +22,14 @@ from avacast.streaming.speech_connection import SpeechConnection
 router = APIRouter()
 
 
-def same_origin(origin: str | None, host: str | None) -> bool:
-    """Whether a request comes from our own page, or from no page at all."""
-    return origin is None or urlsplit(origin).netloc == host
-
-
 @router.websocket("/api/sessions/{session}/events")
 async def events(websocket: WebSocket, session: str) -> None:
-    """State and numbers once a second until the session has ended; what the viewer sends is read and ignored."""
+    """State and numbers once a second, and captions as they are heard, until the session has ended.
+
+    What the viewer sends is read and ignored. Events: `status` with `state`, `stats` and, when it is known, `familiar`
+    (whether the picture is of the kind that the model was made for); `caption` with the words of a line and how many
+    of them were heard; `caption_end`.
+    """
     await websocket.accept()
     try:
         call = _call_of(websocket, session)
@@ -57,7 +57,7 @@ async def audio(websocket: WebSocket, session: str) -> None:
 
 
 def _call_of(websocket: WebSocket, session: str) -> Call:
-    if not same_origin(websocket.headers.get("origin"), websocket.headers.get("host")):
+    if not websocket.app.state.origins.admits(websocket.headers.get("origin"), websocket.headers.get("host")):
         raise RequestError(HTTPStatus.FORBIDDEN, "foreign_origin", "requests from other sites are refused")
     calls: Calls = websocket.app.state.calls
     return calls.get(session)
@@ -79,7 +79,7 @@ async def _forward(queue: asyncio.Queue[dict[str, Any]], websocket: WebSocket, r
                 return
             event = waiting.result()
             await websocket.send_json(event)
-            if event["state"] == "ended":
+            if event.get("state") == "ended":
                 await websocket.close()
                 return
 

@@ -1,4 +1,4 @@
-"""What is typed, spoken by a speech service into the session: one text after the other, heard as it comes.
+"""What is typed, spoken by a speech service into the session: one after the other, heard and captioned as it comes.
 
 Knows texts, a service and the session they go to; knows nothing of vendors, websockets or HTTP.
 """
@@ -12,9 +12,12 @@ from collections.abc import Callable
 
 from avacast.engine.errors import AvacastError, BadText, Unavailable
 from avacast.streaming.audio_source import MAX_SPEECH_S
+from avacast.streaming.caption_feed import CaptionFeed
+from avacast.streaming.captions import CHAR_S, Captions
 from avacast.streaming.clock import AUDIO_RATE_HZ
 from avacast.streaming.pcm_stream import PcmStream
-from avacast.streaming.tts import TTS, Pcm
+from avacast.streaming.session_events import Event
+from avacast.streaming.tts import TTS, Words
 from avacast.streaming.utterance import Interrupted, Utterance
 
 log = logging.getLogger(__name__)
@@ -22,16 +25,17 @@ log = logging.getLogger(__name__)
 MAX_TEXTS = 8
 """Texts that wait for the service. Policy when full: a new one is refused."""
 
-CHAR_S = 0.065
-"""Speech is about this long for each character, in English at an ordinary pace."""
-
 
 class Speaker:
-    """One session's voice. `begin` queues an utterance in the session; it raises AvacastError when it cannot."""
+    """One session's voice. `begin` queues an utterance in the session; it raises AvacastError when it cannot.
 
-    def __init__(self, tts: TTS, begin: Callable[[Utterance], None]) -> None:
+    `tell` is told the captions of what is heard (`caption_feed`).
+    """
+
+    def __init__(self, tts: TTS, begin: Callable[[Utterance], None], tell: Callable[[Event], object]) -> None:
         self._tts = tts
         self._begin = begin
+        self._tell = tell
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._num_texts = 0
@@ -63,10 +67,12 @@ class Speaker:
         await self._tts.aclose()
 
     async def _speak(self, name: str, text: str, working: asyncio.Future[float]) -> None:
-        utterance = Utterance(name)
+        captions = Captions(text)
+        utterance = Utterance(name, CaptionFeed(captions, self._tell))
         try:
             async with self._turn:
-                await self._stream(utterance, text, working)
+                await self._stream(utterance, text, captions, working)
+                captions.stretch(utterance.num_pushed / AUDIO_RATE_HZ)
         except AvacastError as error:
             if working.done():
                 log.warning("%s was not spoken to its end: %s", name, error)
@@ -80,13 +86,16 @@ class Speaker:
         finally:
             utterance.end()  # what came is said; what was interrupted has been cut by the session
 
-    async def _stream(self, utterance: Utterance, text: str, working: asyncio.Future[float]) -> None:
+    async def _stream(
+        self, utterance: Utterance, text: str, captions: Captions, working: asyncio.Future[float]
+    ) -> None:
         """The second piece of sound, or the end, shows that it works: services refuse with the first answer."""
         pcm = PcmStream(self._tts.sample_rate_hz)
         num_bytes = 0
         async with contextlib.aclosing(self._tts.speak(text)) as pieces:
             async for piece in pieces:
-                if not isinstance(piece, Pcm):
+                if isinstance(piece, Words):
+                    captions.add(piece.words)
                     continue
                 if not num_bytes:
                     self._begin(utterance)

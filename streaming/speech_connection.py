@@ -101,6 +101,9 @@ class SpeechConnection:
     def on_started(self, utterance: Utterance, pts_s: float) -> None:
         self._reply(PlaybackStarted(utterance_id=utterance.name, pts=round(pts_s, 4)))
 
+    def on_heard(self, utterance: Utterance) -> None:
+        """The client is told of beginning and end; in between it counts for itself."""
+
     def on_finished(self, utterance: Utterance, interrupted: bool) -> None:
         if utterance is self._utterance:
             self._protocol.cut()

@@ -1,7 +1,7 @@
-"""What leaves: one audio and one video track, fed slot by slot by the session's clock, read by the sender.
+"""What leaves: one audio and one video track, fed slot by slot by the session's clock, read by its encoders.
 
 A track does no timing of its own: what is put in leaves at once, and pts follow the slot's number, so that they and
-the clock never drift apart. Knows media frames; knows nothing of the engine or of peers.
+the clock never drift apart. Knows media frames and packets; knows nothing of the engine or of peers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ sender takes them at once while it is alive, so only a peer that has gone, or is
 Item = TypeVar("Item")
 
 
-class _Track(MediaStreamTrack, Generic[Item]):
+class QueueTrack(MediaStreamTrack, Generic[Item]):
     """A bounded drop-oldest queue that ends when the track is stopped."""
 
     def __init__(self, max_waiting: int) -> None:
@@ -41,6 +41,16 @@ class _Track(MediaStreamTrack, Generic[Item]):
             self._items.get_nowait()
             self.num_dropped += 1
         self._items.put_nowait(item)
+
+    @property
+    def is_full(self) -> bool:
+        return self._items.full()
+
+    def drop_all(self) -> None:
+        """Drops and counts what waits."""
+        while not self._items.empty():
+            self._items.get_nowait()
+            self.num_dropped += 1
 
     async def _next(self) -> Item:
         if self.readyState != "live":
@@ -58,7 +68,11 @@ class _Track(MediaStreamTrack, Generic[Item]):
             self._items.put_nowait(None)
 
 
-class VideoTrack(_Track[tuple[int, NDArray[np.uint8]]]):
+class PacketTrack(QueueTrack[av.Packet]):
+    """Encoded packets, which the sender only cuts to the size of datagrams."""
+
+
+class VideoTrack(QueueTrack[tuple[int, NDArray[np.uint8]]]):
     """Pictures, one per slot."""
 
     kind = "video"
@@ -79,7 +93,7 @@ class VideoTrack(_Track[tuple[int, NDArray[np.uint8]]]):
         return frame
 
 
-class AudioTrack(_Track[tuple[int, NDArray[np.float32]]]):
+class AudioTrack(QueueTrack[tuple[int, NDArray[np.float32]]]):
     """Sound, in packets of 20 ms."""
 
     kind = "audio"

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import numpy as np
 
 from avacast.engine.voice import Speech, Voice
-from avacast.streaming.tts import Pcm, Words
+from avacast.streaming.tts import Pcm, Word, Words
 
 RATE_HZ = 22_050
 """What espeak-ng synthesises at."""
@@ -25,6 +25,7 @@ class EspeakTTS:
     async def speak(self, text: str) -> AsyncGenerator[Pcm | Words]:
         speech = await asyncio.to_thread(self._voice.speak, text)
         assert speech.sample_rate_hz == RATE_HZ, f"espeak-ng speaks at {speech.sample_rate_hz} Hz"
+        yield Words(tuple(Word(word.text, word.start_s, word.end_s) for word in speech.words))
         yield Pcm(_pcm16(speech))
 
     async def aclose(self) -> None:

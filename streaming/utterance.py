@@ -34,6 +34,10 @@ class UtteranceListener(Protocol):
         """Its first sample has left, at this media time."""
         ...
 
+    def on_heard(self, utterance: Utterance) -> None:
+        """More of it has left, 20 ms or less; `position_s` says how much in all. Not told of what is finished."""
+        ...
+
     def on_finished(self, utterance: Utterance, interrupted: bool) -> None:
         """Its last sample has left, or it was cut; `position_s` says how much of it was heard."""
         ...
@@ -53,8 +57,11 @@ class Utterance:
         self.num_heard = 0
         self._listener = listener
         self._pieces: deque[NDArray[np.float32]] = deque()
+        self._unheard: deque[NDArray[np.float32]] = deque()
+        """What was taken and has not left."""
         self._num_waiting = 0
         self._flowing = False
+        self._started = False
 
     @property
     def num_waiting(self) -> int:
@@ -82,13 +89,22 @@ class Utterance:
         self._finish_if_heard()
 
     def cut(self) -> None:
-        """Drops what waits; nothing more of it is heard."""
-        self._pieces.clear()
+        """Ends it here; nothing more of it is heard, unless it is `resumed`."""
         self._num_waiting = 0
         self.ended = True
         if not self.finished:
             self.was_cut = True
             self._finish(interrupted=True)
+
+    def resumed(self) -> Utterance:
+        """The rest of an utterance that was cut, as far as it had come: its name, listener and position go on."""
+        assert self.was_cut, f"utterance {self.name} was not cut"
+        rest = Utterance(self.name, self._listener)
+        rest.num_pushed = rest.num_heard = self.num_heard
+        for piece in (*self._unheard, *self._pieces):
+            rest.push(piece)
+        rest.end()
+        return rest
 
     def take(self, max_samples: int) -> NDArray[np.float32]:
         """The next float32 [N], with N at most `max_samples`; fewer when it has ended or runs dry."""
@@ -104,16 +120,28 @@ class Utterance:
             missing -= len(taken[-1])
         self._flowing = not missing
         self._num_waiting -= max_samples - missing
+        self._unheard.extend(taken)
         return np.concatenate(taken) if taken else np.zeros(0, np.float32)
 
     def hear(self, num_samples: int, pts_s: float) -> None:
         """Notes that the next `num_samples` have left, the first of them at media time `pts_s`."""
         if self.finished:
             return
-        if not self.num_heard and num_samples and self._listener:
+        if not self._started and num_samples and self._listener:
             self._listener.on_started(self, pts_s)
+        self._started = self._started or bool(num_samples)
         self.num_heard += num_samples
+        self._forget_heard(num_samples)
+        if self._listener:
+            self._listener.on_heard(self)
         self._finish_if_heard()
+
+    def _forget_heard(self, num_samples: int) -> None:
+        while num_samples and self._unheard:
+            piece = self._unheard.popleft()
+            if len(piece) > num_samples:
+                self._unheard.appendleft(piece[num_samples:])
+            num_samples -= min(num_samples, len(piece))
 
     def _finish_if_heard(self) -> None:
         if self.ended and self.num_heard == self.num_pushed:

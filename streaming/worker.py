@@ -20,7 +20,20 @@ from numpy.typing import NDArray
 
 from avacast.engine.errors import AvacastError, Unavailable
 from avacast.streaming.channel import Channel
-from avacast.streaming.messages import Alive, Audio, Close, Ended, Event, Failed, Frames, Open, Opened, Ready
+from avacast.streaming.messages import (
+    Alive,
+    Audio,
+    Close,
+    Command,
+    Cut,
+    Ended,
+    Event,
+    Failed,
+    Frames,
+    Open,
+    Opened,
+    Ready,
+)
 from avacast.streaming.recorded_session import RecordingFolder
 from avacast.streaming.worker_process import run
 
@@ -39,7 +52,7 @@ LOST = "the engine stopped unexpectedly; start the session again"
 class Listener(Protocol):
     """What a session hears from the worker, always in the event loop."""
 
-    def on_opened(self) -> None: ...
+    def on_opened(self, familiar: bool) -> None: ...
     def on_frames(self, frames: Frames) -> None: ...
     def on_ended(self, code: str, message: str) -> None: ...
 
@@ -93,6 +106,10 @@ class Worker:
         """Hands over slice `number`, float32 [samples_per_frame] at 16 kHz; `position` is the slice being heard."""
         self._post(Audio(session, number, samples, position))
 
+    def cut(self, session: str, epoch: int, number: int) -> None:
+        """Unsays what was handed over, from about slice `number` on; frames made after that are of epoch `epoch`."""
+        self._post(Cut(session, epoch, number))
+
     def close(self, session: str) -> None:
         """Ends a session; its listener hears no more."""
         if self._listeners.pop(session, None):
@@ -136,7 +153,7 @@ class Worker:
         self._channel = Channel(ours, lambda message: in_loop(self._receive, message), lambda: in_loop(self._lost))
         self._channel.start()
 
-    def _post(self, command: Open | Audio | Close) -> None:
+    def _post(self, command: Command) -> None:
         assert self._channel, "the worker was not started"
         if not self._channel.post(command):
             # Five seconds of unread commands: the watch is about to kill the process, nothing here is worth saving.
@@ -163,7 +180,7 @@ class Worker:
         if listener is None:
             return  # it was closed while this was on its way
         if isinstance(event, Opened):
-            listener.on_opened()
+            listener.on_opened(event.familiar)
         elif isinstance(event, Frames):
             listener.on_frames(event)
         else:

@@ -26,7 +26,20 @@ import numpy as np
 from avacast.engine.errors import AvacastError
 from avacast.streaming.channel import Channel
 from avacast.streaming.lane import Lane
-from avacast.streaming.messages import Alive, Close, Command, Ended, Event, Failed, Frames, Open, Opened, Ready
+from avacast.streaming.messages import (
+    Alive,
+    Audio,
+    Close,
+    Command,
+    Cut,
+    Ended,
+    Event,
+    Failed,
+    Frames,
+    Open,
+    Opened,
+    Ready,
+)
 
 if TYPE_CHECKING:
     from avacast.engine.pipeline import Pipeline
@@ -75,7 +88,7 @@ class EngineLoop:
         elif isinstance(command, Close):
             self._isolated(command.session, partial(self._close, command.session))
         elif lane := self.lanes.get(command.session):
-            lane.push(command.number, command.samples, command.position)
+            self._isolated(command.session, partial(_tell, lane, command))
 
     def step(self) -> bool:
         """Advances the next session whose turn it is by one window; False when none has work."""
@@ -88,19 +101,21 @@ class EngineLoop:
         return False
 
     def _open(self, command: Open) -> None:
-        session: AnySession = self._pipeline.open_session(command.picture, seed=command.seed)
+        familiar = self._pipeline.is_familiar(command.picture)
+        session: AnySession = self._pipeline.open_session(command.picture, seed=command.seed, interruptible=True)
         if self._recordings:
             session = self._recordings.begin_if_possible(
                 session, self._pipeline, command.picture, command.seed, command.session
             )
-        self.lanes[command.session] = Lane(session, self.config.samples_per_frame)
+        self.lanes[command.session] = Lane(session, self.config.samples_per_frame, self.config.idle_profile)
         self._turns.append(command.session)
-        self._post(Opened(command.session))
+        self._post(Opened(command.session, familiar))
 
     def warm_up(self) -> None:
         """Runs every network once, so that the first viewer does not wait for what is prepared on first use."""
         grey = np.full((self.config.height, self.config.width, 3), 128, np.uint8)
-        Lane(self._pipeline.open_session(grey), self.config.samples_per_frame).close()
+        Lane(self._pipeline.open_session(grey, interruptible=True), self.config.samples_per_frame).close()
+        self._pipeline.is_familiar(grey)
 
     def _advance(self, session: str) -> None:
         lane = self.lanes[session]
@@ -108,7 +123,7 @@ class EngineLoop:
         if made := lane.advance():
             numbers, images = made
             compute_s = time.perf_counter() - started
-            if not self._post(Frames(session, numbers, images, compute_s, lane.num_skipped)):
+            if not self._post(Frames(session, lane.epoch, numbers, images, compute_s, lane.num_skipped)):
                 # The server does not read. Its watch ends the sessions; keeping the frames would only fill memory.
                 lane.num_skipped += len(numbers)
 
@@ -167,6 +182,13 @@ def run(
         _serve(engine, inbox, channel)
     sys.stderr.flush()
     time.sleep(60)  # the server reads the report and closes the pipe, which ends the process
+
+
+def _tell(lane: Lane, command: Audio | Cut) -> None:
+    if isinstance(command, Audio):
+        lane.push(command.number, command.samples, command.position)
+    else:
+        lane.interrupt(command.epoch, command.number)
 
 
 def _tell_choices() -> None:

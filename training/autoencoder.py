@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from avacast.engine.config import SPATIAL_STRIDE, VAEConfig
 from avacast.engine.tiny_vae import GrowUpsample, MemoryBlock, Pool, TinyVAE
-from avacast.training.checkpoint import averaged_weights, load_stage, save_stage
+from avacast.training.checkpoint import load_stage, save_stage
 from avacast.training.clips import VALIDATION_SEED, make_clip
 from avacast.training.optimiser import Optimiser
 
@@ -36,10 +36,7 @@ class AutoencoderRecipe:
     crop: int = 96
     batch_size: int = 4
     num_steps: int = 3800
-    num_decoder_steps: int = 1500
-    """More for the decoder alone, once the latents are settled: the transformer may learn them meanwhile."""
     lr: float = 2e-3
-    decoder_lr: float = 1e-3
     ema: float = 0.995
     lip_weight: float = 4.0
     temporal_weight: float = 2.0
@@ -138,26 +135,6 @@ def train_autoencoder(
     return path
 
 
-def train_decoder(
-    config: VAEConfig, recipe: AutoencoderRecipe, start: Path, folder: Path, seed: int, size: int, device: str = "cpu"
-) -> Path:
-    """Goes on with the decoder alone, from the averaged weights in `start`; the latents stay what they are.
-
-    Runs or resumes; returns the path of the trained state, which holds encoder and decoder.
-    """
-    torch.manual_seed(seed)
-    vae = TinyVAE(config)
-    vae.load_state_dict(averaged_weights(start))
-    vae.encoder.requires_grad_(requires_grad=False)
-    vae.to(device)
-    optimiser = Optimiser(vae, lr=recipe.decoder_lr, num_steps=recipe.num_decoder_steps, ema=recipe.ema)
-    path = folder / "decoder.pt"
-    load_stage(path, vae, optimiser)
-    if optimiser.step_index < recipe.num_decoder_steps:
-        _run(vae, optimiser, recipe, path, "decoder", seed + 1, size, recipe.num_decoder_steps)
-    return path
-
-
 def _run(
     vae: TinyVAE,
     optimiser: Optimiser,
@@ -189,13 +166,18 @@ def _loss(vae: TinyVAE, recipe: AutoencoderRecipe, frames: Tensor, lips: Tensor)
         spread = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
         noisy = latents + recipe.latent_noise * spread * torch.randn_like(latents)
         drawn = vae.decode_unclamped(noisy, None)[0].float()
-    weight = 1.0 + recipe.lip_weight * lips
+    loss = drawing_loss(drawn, frames, 1.0 + recipe.lip_weight * lips, recipe.temporal_weight)
+    return loss + 1e-4 * latents.square().mean()
+
+
+def drawing_loss(drawn: Tensor, frames: Tensor, weight: Tensor, temporal_weight: float) -> Tensor:
+    """Error of pixels, of edges and of change over time, between `[B, T, 3, H, W]`; `weight` `[B, T, 1, H, W]`."""
     error = drawn - frames
     absolute = (weight * (error.abs() + 4.0 * error.square())).mean()
     edges = (weight[..., 1:, :] * torch.diff(error, dim=3).abs()).mean()
     edges = edges + (weight[..., 1:] * torch.diff(error, dim=4).abs()).mean()
     flicker = (weight[:, 1:] * torch.diff(error, dim=1).abs()).mean()
-    return absolute + edges + recipe.temporal_weight * flicker + 1e-4 * latents.square().mean()
+    return absolute + edges + temporal_weight * flicker
 
 
 @torch.no_grad()

@@ -1,4 +1,13 @@
-// The page of a live session. Knows the server's HTTP interface (streaming/server.py); keeps no state beyond one session.
+// The page of a live session: what its controls do, and what they show. One session at a time.
+
+import { Captions } from "./captions.js";
+import { Chart } from "./chart.js";
+import { Doctor } from "./doctor.js";
+import { Gallery } from "./gallery.js";
+import { request } from "./http.js";
+import { Measures } from "./measures.js";
+import { Microphone, microphones } from "./microphone.js";
+import { Session } from "./session.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -8,225 +17,286 @@ const STATES = {
   connecting: "Connecting …",
   live: "Live",
 };
+const LIVE_CONTROLS = ["microphone", "interrupt", "text", "speak"];
+const NUMBERS = ["fps", "latency", "skew", "load", "repeated", "network"];
 
-/** The running session: {id, connection, events, audioSender, microphone}; null when there is none. */
+/** Sound ahead of the picture by at most 40 ms, or behind by at most 60 ms, is not noticed (after ITU-R BT.1359). */
+const GOOD_SKEW_MS = [-60, 40];
+const GOOD_LATENCY_MS = [0, 1000];
+
+/** Interrupted speech can be taken up again for five seconds; the last moment is left to the network. */
+const MAX_RESUME_MS = 4700;
+
 let session = null;
+let measures = null;
 let muted = false;
 /** Until when typed text is heard, on the clock of performance.now(). */
 let textUntil = 0;
+let shown = { state: "idle", since: 0 };
+let resumeTimer = 0;
+let lastFrames = { count: 0, at: 0 };
 
-async function request(method, url, body, headers = {}) {
-  const isJson = body !== undefined && !(body instanceof Blob);
-  const response = await fetch(url, {
-    method,
-    headers: isJson ? { "Content-Type": "application/json", ...headers } : headers,
-    body: isJson ? JSON.stringify(body) : body,
-  });
-  if (response.status === 204) return null;
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.error?.message ?? `the server answered ${response.status}`);
-  return answer;
-}
-
-function show(state, text) {
-  const element = $("state");
-  if (element.dataset.state === state && element.textContent === (text ?? STATES[state])) return;
-  element.dataset.state = state;
-  element.textContent = text ?? STATES[state];
-}
+const scaleOf = (chart) => $(chart).previousElementSibling.querySelector("span");
+const doctor = new Doctor($("doctor"), $("verdict"));
+const captions = new Captions($("caption"));
+const latencyChart = new Chart($("latency-chart"), scaleOf("latency-chart"), { name: "Latency", low: 0, high: 1000, band: GOOD_LATENCY_MS });
+const skewChart = new Chart($("skew-chart"), scaleOf("skew-chart"), { name: "Sound ahead of the picture", low: -100, high: 100, band: GOOD_SKEW_MS });
+const microphone = new Microphone((level) => {
+  $("level").style.setProperty("--level", level.toFixed(2));
+  $("level").setAttribute("aria-valuenow", Math.round(100 * level));
+});
+const gallery = new Gallery($("gallery"), (portrait) => {
+  Object.assign($("poster"), { src: portrait.url, alt: portrait.alt, hidden: false });
+  $("unfamiliar").hidden = true;
+});
 
 function complain(error) {
   const text = error?.message ?? String(error ?? "");
-  $("message").textContent = text && text[0].toUpperCase() + text.slice(1) + ".";
+  $("message").textContent = text && text[0].toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
 }
 
-// Portraits
+const guarded = (action) => (...values) => Promise.resolve(action(...values)).catch(complain);
 
-function addPortrait(portrait, checked) {
-  const label = document.createElement("label");
-  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "portrait", value: portrait.name, checked });
-  const image = Object.assign(document.createElement("img"), { src: portrait.url, alt: portrait.alt });
-  const name = document.createElement("span");
-  name.textContent = portrait.name.startsWith("upload-") ? "yours" : portrait.name;
-  radio.addEventListener("change", () => choose(portrait));
-  label.append(radio, image, name);
-  $("gallery").append(label);
-  if (checked) choose(portrait);
+function show(state, text = STATES[state]) {
+  const element = $("state");
+  if (state !== shown.state) shown = { state, since: performance.now() };
+  element.dataset.state = state;
+  if (element.textContent !== text) element.textContent = text;
 }
 
-function choose(portrait) {
-  const poster = $("poster");
-  poster.src = portrait.url;
-  poster.alt = portrait.alt;
-  poster.hidden = false;
-}
-
-async function upload(file) {
-  complain("");
-  if (file.size > 10_000_000) throw new Error("the picture is larger than 10 MB; choose a smaller one");
-  const portrait = await request("PUT", "/api/portraits", file, { "Content-Type": file.type || "image/unknown" });
-  addPortrait(portrait, true);
-}
+const secondsIn = () => (performance.now() - shown.since) / 1000;
 
 // A session
 
 async function start() {
-  complain("");
-  const portrait = document.querySelector("input[name=portrait]:checked")?.value;
-  if (!portrait) throw new Error("choose a portrait first");
+  if (!gallery.chosen) throw new Error("choose a portrait first");
+  doctor.forgetSession();
+  doctor.note({ state: "preparing" });
   show("preparing");
-  $("start").disabled = true;
-  $("portraits").disabled = true;
-  const { id } = await request("POST", "/api/sessions", { portrait });
-  const connection = new RTCPeerConnection();
-  session = { id, connection, microphone: null };
-  const stream = new MediaStream();
-  connection.addEventListener("track", ({ track }) => {
-    stream.addTrack(track);
-    $("video").srcObject = stream;
-  });
-  connection.addEventListener("connectionstatechange", () => {
-    if (connection.connectionState === "failed") end("failed", "The connection was lost");
-  });
-  // Both ways from the start, so that the microphone can join later without another offer.
-  session.audioSender = connection.addTransceiver("audio", { direction: "sendrecv" }).sender;
-  connection.addTransceiver("video", { direction: "recvonly" });
-  listen(id);
-  await connection.setLocalDescription();
-  const { type, sdp } = connection.localDescription;
-  await connection.setRemoteDescription(await request("POST", `/api/sessions/${id}/offer`, { type, sdp }));
+  $("start").disabled = $("portraits").disabled = true;
+  $("unfamiliar").hidden = true;
+  const starting = (session = new Session({
+    stream: (stream) => { $("video").srcObject = stream; },
+    status: guarded(tell),
+    caption: (event) => captions.show(event),
+    captionEnd: (event) => {
+      captions.end(event);
+      if (event.interrupted) offerResume(true); // also when somebody else did it
+    },
+    ice: ({ connection, candidateErrors }) => doctor.note({ ice: connection.iceConnectionState, candidateErrors }),
+    ended: (reason) => {
+      complain("");
+      leave("failed", reason.code === "unreachable" ? "The server has gone" : `Ended: ${reason.message}`, reason);
+    },
+  }));
+  await starting.open(gallery.chosen);
+  if (session !== starting) return;
+  measures = new Measures(starting.connection);
+  lastFrames = { count: 0, at: performance.now() };
+  doctor.note({ server: "answers", iceServers: starting.iceServers });
   $("start").textContent = "Stop";
-  for (const control of ["start", "microphone", "text", "speak"]) $(control).disabled = false;
+  for (const control of ["start", ...LIVE_CONTROLS]) $(control).disabled = false;
   // On a phone the focus would raise the keyboard over the picture.
   if (matchMedia("(pointer: fine)").matches) $("text").focus();
 }
 
-function listen(id) {
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  session.events = new WebSocket(`${scheme}://${location.host}/api/sessions/${id}/events`);
-  session.events.addEventListener("message", ({ data }) => {
-    const event = JSON.parse(data);
-    if (session?.id !== id || event.type !== "status") return;
-    if (event.state === "ended") {
-      end("failed", `Ended: ${event.reason?.message ?? "no reason given"}`);
-      return;
-    }
-    show(event.state);
-    tell(event.stats);
-  });
-  session.events.addEventListener("close", () => {
-    if (session?.id === id) end("failed", "The server has gone");
-  });
+async function startOrComplain() {
+  try {
+    await start();
+  } catch (error) {
+    if (error.code) doctor.note({ server: error.code === "unreachable" ? "silent" : "answers" });
+    leave("failed", "Could not start", { code: error.code ?? "failed", message: error.message });
+    throw error;
+  }
 }
 
-function tell(stats) {
-  $("fps").textContent = stats.fps;
-  $("latency").textContent = stats.latency_ms;
-  $("load").textContent = Math.round(stats.real_time_factor * 100);
-  $("repeated").textContent = stats.repeated + stats.late;
-}
-
-function end(state, text) {
-  if (!session) return;
-  const { id, connection, events } = session;
-  stopMicrophone();
-  session = null;
-  connection.close();
-  events?.close();
-  request("DELETE", `/api/sessions/${id}`).catch(() => {}); // it may have ended already
-  const video = $("video");
-  video.classList.remove("showing");
-  video.srcObject = null;
-  for (const control of ["microphone", "text", "speak"]) $(control).disabled = true;
-  for (const number of ["fps", "latency", "load", "repeated"]) $(number).textContent = "–";
+/** Takes everything of the session off the page; a reason says why it ended by itself. */
+function leave(state, text, reason) {
+  if (reason?.code === "unreachable") doctor.note({ server: "silent" });
+  session?.close();
+  microphone.stop();
+  session = measures = null;
+  captions.clear();
+  latencyChart.clear();
+  skewChart.clear();
+  offerResume(false);
+  $("video").classList.remove("showing");
+  $("video").srcObject = null;
+  document.body.classList.remove("speaking");
+  for (const control of LIVE_CONTROLS) $(control).disabled = true;
+  for (const number of NUMBERS) $(number).textContent = "–";
   $("start").textContent = "Start";
-  $("start").disabled = false;
-  $("portraits").disabled = false;
+  $("start").disabled = $("portraits").disabled = false;
   show(state, text);
-}
-
-async function toggleMicrophone() {
-  complain("");
-  if (session.microphone) {
-    stopMicrophone();
-    return;
-  }
-  if (!navigator.mediaDevices) throw new Error("the browser gives the microphone only to 127.0.0.1 or HTTPS pages");
-  const starting = session;
-  const microphone = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true } });
-  if (session !== starting) {
-    microphone.getTracks().forEach((track) => track.stop());
-    return;
-  }
-  session.microphone = microphone;
-  await session.audioSender.replaceTrack(microphone.getAudioTracks()[0]);
+  doctor.note({ state: reason ? "ended" : "idle", reason, ...(microphoneWasOn() && { microphone: "off" }) });
   reflectSound();
 }
 
-function stopMicrophone() {
-  session.microphone?.getTracks().forEach((track) => track.stop());
-  session.microphone = null;
-  session.audioSender?.replaceTrack(null).catch(() => {}); // the connection may be closed already
-  reflectSound();
+const microphoneWasOn = () => doctor.facts.microphone === "on";
+
+/** Shows what the server says once a second, and what the browser measures with it. */
+async function tell({ state, stats, familiar }) {
+  const telling = session;
+  show(state);
+  $("unfamiliar").hidden = familiar !== false;
+  document.body.classList.toggle("speaking", stats.hearing === "text");
+  if (!measures) return;
+  const measured = await measures.read();
+  if (session !== telling) return;
+  const latency = stats.latency_ms + (measured.network ?? 0) / 2 + (measured.buffer ?? 0);
+  showNumbers(stats, measured, latency);
+  if (measured.frames > lastFrames.count) lastFrames = { count: measured.frames, at: performance.now() };
+  if (state === "live") {
+    latencyChart.add(latency);
+    skewChart.add(measured.skew);
+  }
+  doctor.note({
+    state,
+    seconds: secondsIn(),
+    connected: measured.frames > 0,
+    stillS: state === "live" ? Math.min(secondsIn(), (performance.now() - lastFrames.at) / 1000) : 0,
+    bytes: measured.bytes,
+    relayed: measured.relayed,
+    load: stats.real_time_factor,
+    fps: stats.fps,
+  });
 }
 
-/** What is heard: everything, except one's own voice coming back unless that is wanted. */
-function reflectSound() {
-  const ownVoice = Boolean(session?.microphone) && !$("hear-yourself").checked && performance.now() > textUntil;
-  $("video").muted = muted || ownVoice;
-  $("microphone").setAttribute("aria-pressed", String(Boolean(session?.microphone)));
-  $("mute").setAttribute("aria-pressed", String(muted));
+function showNumbers(stats, measured, latency) {
+  const text = (value) => (value === null ? "–" : String(Math.round(value)).replace("-", "−"));
+  $("fps").textContent = stats.fps;
+  $("latency").textContent = text(latency);
+  $("skew").textContent = text(measured.skew);
+  $("load").textContent = text(100 * stats.real_time_factor);
+  $("repeated").textContent = stats.repeated + stats.late;
+  $("network").textContent = text(measured.network);
 }
+
+// Speech out: typed, interrupted, resumed
 
 async function say() {
   const text = $("text").value.trim();
   if (!text) return;
-  complain("");
-  const { duration_s } = await request("POST", `/api/sessions/${session.id}/say`, { text });
+  const duration = await session.say(text);
   $("text").value = "";
-  // A typed sentence is heard also while the microphone is on, which the server leaves aside meanwhile.
-  textUntil = Math.max(performance.now(), textUntil) + 1000 * duration_s + (Number($("latency").textContent) || 0);
+  offerResume(false);
+  hearText(duration);
+}
+
+/** A typed sentence is heard also while the microphone is on, which the server leaves aside meanwhile. */
+function hearText(duration) {
+  textUntil = Math.max(performance.now(), textUntil) + 1000 * duration + (Number($("latency").textContent) || 0);
   reflectSound();
   setTimeout(reflectSound, textUntil - performance.now() + 10);
 }
 
+async function interrupt() {
+  if (!session || $("interrupt").disabled) return;
+  const { playback_position: position } = await session.interrupt();
+  captions.clear();
+  textUntil = 0;
+  reflectSound();
+  if (position > 0) offerResume(true);
+}
+
+async function resume() {
+  offerResume(false);
+  hearText(await session.resume());
+}
+
+/** After an interruption the button offers to go on instead, for as long as the server remembers. */
+function offerResume(offered) {
+  clearTimeout(resumeTimer);
+  if (offered) resumeTimer = setTimeout(offerResume, MAX_RESUME_MS, false);
+  const hadFocus = [$("interrupt"), $("resume")].includes(document.activeElement);
+  $("resume").hidden = !offered;
+  $("interrupt").hidden = offered;
+  if (hadFocus) $(offered ? "resume" : "interrupt").focus();
+}
+
+// Sound in and out
+
+async function toggleMicrophone() {
+  if (microphone.on) {
+    microphone.stop();
+    doctor.note({ microphone: "off" });
+    reflectSound();
+    await session.sendMicrophone(null);
+  } else {
+    await startMicrophone();
+  }
+}
+
+async function startMicrophone() {
+  const starting = session;
+  try {
+    const track = await microphone.start($("device").value);
+    if (session !== starting) {
+      microphone.stop();
+      return;
+    }
+    await session.sendMicrophone(track);
+    doctor.note({ microphone: "on" });
+  } catch (error) {
+    doctor.note({ microphone: error.code ?? "failed" });
+    throw error;
+  } finally {
+    reflectSound();
+    await listMicrophones(); // their names are told only now
+  }
+}
+
+async function listMicrophones() {
+  const select = $("device");
+  const before = select.value;
+  const devices = await microphones();
+  const options = devices.map(([id, label], index) => new Option(label || `Microphone ${index + 1}`, id));
+  if (!devices.some(([id]) => id === "default")) options.unshift(new Option("The usual microphone", ""));
+  select.replaceChildren(...options);
+  if (devices.some(([id]) => id === before)) select.value = before;
+}
+
+/** What is heard: everything, except one's own voice coming back unless that is wanted. */
+function reflectSound() {
+  const ownVoice = microphone.on && !$("hear-yourself").checked && performance.now() > textUntil;
+  $("video").muted = muted || ownVoice;
+  $("microphone").setAttribute("aria-pressed", String(microphone.on));
+  $("mute").setAttribute("aria-pressed", String(muted));
+}
+
 // Wiring
 
-const guarded = (action) => (...values) => Promise.resolve(action(...values)).catch(complain);
+const pressed = (action) => guarded((...values) => { complain(""); return action(...values); });
 
-$("start").addEventListener("click", guarded(async () => {
-  if (session) {
-    end("idle");
-    return;
-  }
-  try {
-    await start();
-  } catch (error) {
-    if (session) end("idle");
-    $("start").disabled = false;
-    $("portraits").disabled = false;
-    show("idle");
-    throw error;
-  }
-}));
-$("microphone").addEventListener("click", guarded(toggleMicrophone));
+$("start").addEventListener("click", pressed(() => (session ? leave("idle") : startOrComplain())));
+$("microphone").addEventListener("click", pressed(toggleMicrophone));
+$("interrupt").addEventListener("click", pressed(interrupt));
+$("resume").addEventListener("click", pressed(resume));
+$("say").addEventListener("submit", pressed((event) => { event.preventDefault(); return say(); }));
 $("mute").addEventListener("click", () => { muted = !muted; reflectSound(); });
 $("volume").addEventListener("input", () => { $("video").volume = Number($("volume").value); });
 $("hear-yourself").addEventListener("change", reflectSound);
-$("say").addEventListener("submit", guarded((event) => { event.preventDefault(); return say(); }));
-$("upload").addEventListener("change", guarded(async () => {
+$("device").addEventListener("change", pressed(() => microphone.on && startMicrophone()));
+$("captions").addEventListener("click", () => {
+  const on = $("captions").getAttribute("aria-pressed") !== "true";
+  $("captions").setAttribute("aria-pressed", String(on));
+  $("caption").hidden = !on;
+});
+$("check").addEventListener("click", pressed(() => doctor.check()));
+$("upload").addEventListener("change", pressed(async () => {
   const [file] = $("upload").files;
   $("upload").value = "";
-  if (file) await upload(file);
+  if (file) await gallery.upload(file);
 }));
 $("video").addEventListener("playing", () => $("video").classList.add("showing"));
-window.addEventListener("pagehide", () => {
-  if (session) fetch(`/api/sessions/${session.id}`, { method: "DELETE", keepalive: true });
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.isComposing && !$("interrupt").hidden) pressed(interrupt)();
 });
+navigator.mediaDevices?.addEventListener("devicechange", guarded(listMicrophones));
+window.addEventListener("pagehide", () => session?.close());
 
 guarded(async () => {
-  const portraits = await request("GET", "/api/portraits");
-  portraits.forEach((portrait, index) => addPortrait(portrait, index === 0));
+  await Promise.all([listMicrophones(), doctor.check(), gallery.load()]);
   const model = await request("GET", "/ready");
   $("model").textContent = `${model.model}, ${model.width} × ${model.height} at ${model.fps} frames per second`;
 })();

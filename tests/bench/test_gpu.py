@@ -81,8 +81,9 @@ def test_every_cell_is_there(report: dict[str, Any]) -> None:
 
 
 def test_streams_are_measured_both_ways(report: dict[str, Any]) -> None:
-    """As graphs with either decoder, in batches, and through the engine's own session."""
-    for way in (report["pipeline"]["graphed_wan"], report["pipeline"]["graphed_tiny"], report["session"]["eager"]):
+    """As graphs with either decoder, in batches, and through the engine's own session, eager and as graphs."""
+    streams, sessions = report["pipeline"], report["session"]
+    for way in (streams["graphed_wan"], streams["graphed_tiny"], sessions["eager"], sessions["graphed"]):
         assert way["frames_per_s"] == pytest.approx(25 * way["streams_at_25_fps"])
         assert way["first_frame_ms"] > 0
         assert way["interruption_to_silent_window_ms"] > 0

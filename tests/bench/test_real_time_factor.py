@@ -79,8 +79,16 @@ def test_the_parts_add_up(tiny_pipeline: Pipeline) -> None:
     assert sum(part["real_time_factor"] for part in parts.values()) == pytest.approx(figures["real_time_factor"])
     assert all(part["ms_per_hop"] > 0 for part in parts.values())
     assert 0 < figures["transformer_ceiling_share"] < 1
-    assert figures["hop_media_ms"] == 320
+    assert figures["hop_media_ms"] == 160
     assert figures["peak_rss_mb"] > 50
+
+
+def test_each_profile_is_measured_in_its_own_hops(tiny_pipeline: Pipeline) -> None:
+    """A tts window brings two latent frames where a mic window brings one: about half as many hops."""
+    mic, tts = (stream(tiny_pipeline, SOUND, profile) for profile in ("mic", "tts"))
+    assert mic.media_s == tts.media_s == pytest.approx(1.0)
+    assert mic.num_hops > tts.num_hops > 1
+    assert measure(tiny_pipeline, SOUND, "tts")["hop_media_ms"] == 320
 
 
 def test_the_ceiling_is_a_plausible_rate() -> None:

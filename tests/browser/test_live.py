@@ -1,15 +1,12 @@
 """The whole way in a real browser: page, session, received picture and received sound.
 
-Set AVACAST_BUNDLE to test another model than the embedded one. Set AVACAST_SCREENSHOT to a path ending in .png to have
-the page saved there, and beside it the page as a phone shows it.
+Set AVACAST_BUNDLE to test another model than the embedded one.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import wave
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ import pytest
 import soxr
 
 from avacast.bench.lip_sync import best_correlation
-from avacast.bench.live_server import live_server
 from avacast.bench.viewer import Received, Viewer, find_chromium, open_viewer
 from avacast.engine.mouth import mouth_opening
 from avacast.engine.voice import Voice
@@ -37,14 +33,6 @@ MIN_LOUDNESS = 0.005
 MICROPHONE_RATE_HZ = 48_000
 
 SENTENCES = "Oh, hello! My name is Ada. ... I would like to show you, how far my mouth can open. ... Follow me, please."
-
-
-@pytest.fixture(scope="session")
-def server() -> Generator[str]:
-    """Address of a real server in its own process."""
-    bundle = os.environ.get("AVACAST_BUNDLE")
-    with live_server(Path(bundle) if bundle else None) as address:
-        yield address
 
 
 @pytest.fixture(scope="session")
@@ -107,16 +95,7 @@ def test_lips_follow_typed_text(server: str, portrait: dict[str, Any], tmp_path:
         viewer.page.press("#text", "Enter")
         viewer.page.wait_for_timeout(1000)
         received = viewer.collect(WATCH_S, portrait["mouth_box"])
-        if path := os.environ.get("AVACAST_SCREENSHOT"):
-            save_screenshots(viewer, Path(path))
         check(received, viewer, portrait, tmp_path / "text.json")
-
-
-def save_screenshots(viewer: Viewer, path: Path) -> None:
-    viewer.page.fill("#text", "Now type something of your own.")
-    viewer.page.screenshot(path=path)
-    viewer.page.set_viewport_size({"width": 360, "height": 740})
-    viewer.page.screenshot(path=path.with_stem(f"{path.stem}-phone"), full_page=True)
 
 
 def test_the_page_works_by_keyboard_and_fits_a_phone(server: str):

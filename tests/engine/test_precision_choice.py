@@ -48,6 +48,16 @@ def test_a_process_measures_once_and_says_so_once(tiny_config: ModelConfig, capl
     assert all(0 < ms < math.inf for timing in (transformer, decoder) for ms in (timing.float32_ms, timing.bfloat16_ms))
 
 
+def test_the_test_leaves_the_number_of_threads_as_it_was(tiny_config: ModelConfig) -> None:
+    """It runs on one thread, the pipeline on as many as it was given."""
+    torch.set_num_threads(2)
+    try:
+        timings(replace(tiny_config, dit=replace(tiny_config.dit, ffn_dim=tiny_config.dit.ffn_dim + 4)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_a_pipeline_runs_in_the_chosen_precision(tiny_config: ModelConfig) -> None:
     """Unless the caller names one."""
     assert Pipeline.with_random_weights(tiny_config).networks.precision == choose_precision(tiny_config, "cpu")

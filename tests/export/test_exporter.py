@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import shutil
 from dataclasses import replace
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from avacast.engine.bundle import load_bundle, write_bundle
 from avacast.engine.errors import BadBundle, BadSetting, Unavailable
@@ -19,10 +22,12 @@ from avacast.engine.pipeline import Pipeline
 from avacast.engine.plan_choice import choose_plans
 from avacast.engine.portrait import Picture
 from avacast.engine.sample_tail import Samples
-from avacast.export.exporter import ExportRequest, export_bundle
+from avacast.engine.static_form import StaticShape
+from avacast.export.exporter import ExportRequest, export_bundle, with_plain_weights
 from avacast.export.onnx_file import write_onnx
-from avacast.export.signature import ExportShape, signatures, static_forms
-from avacast.export.verify import Finding, findings
+from avacast.export.recording import stream
+from avacast.export.signature import signatures, static_forms
+from avacast.export.verify import MIN_PSNR_DB, Finding, findings, min_psnr_db
 
 pytest.importorskip("onnxscript")
 
@@ -128,19 +133,46 @@ def test_choosing_says_what_runs_where_and_why(
     """Both networks of both exports are measured; each choice is logged with its two times."""
     networks = small_pipeline.networks
     with caplog.at_level(logging.INFO):
-        plans, choices = choose_plans(manifest, networks.dit, networks.vae, exports)
+        plans, choices = choose_plans(small_pipeline.config, networks, manifest, exports)
     assert len(choices) == 4
-    assert all("ms in PyTorch" in choice.reason for choice in choices)
+    assert all(" ms against " in choice.reason for choice in choices)
     assert [str(choice) for choice in choices] == caplog.messages
-    taken = {choice.network.partition(" ")[0] for choice in choices if choice.runs_in != "PyTorch"}
+    taken = {choice.network.partition(",")[0] for choice in choices if choice.runs_in != "PyTorch"}
     assert taken == {name for name, plan in (("transformer", plans.dit), ("decoder", plans.decoder)) if plan}
+
+
+def test_equal_graphs_are_measured_once(copied: Path, manifest: Manifest, small_pipeline: Pipeline):
+    """Profiles with equal windows have equal graphs; the second export of them changes nothing."""
+    shutil.copytree(copied, copied.with_name("twin"))
+    _, choices = choose_plans(small_pipeline.config, small_pipeline.networks, manifest, copied.parent)
+    assert len(choices) == 2
+
+
+def test_the_fastest_pipeline_shows_what_the_plain_one_shows(
+    exports: Path, small_bundle: Path, small_pipeline: Pipeline, picture: Picture, sound: Samples
+):
+    """Whatever was chosen, a stream differs by rounding at most."""
+    fastest = Pipeline.load_fastest(small_bundle, dtype=torch.float32, exports=exports)
+    profile = small_pipeline.config.profile("mic")
+    frames = [stream(pipeline, profile, picture, sound) for pipeline in (fastest, small_pipeline)]
+    assert min_psnr_db(*frames) >= MIN_PSNR_DB
+
+
+def test_weights_are_computed_before_they_are_rounded():
+    """A convolution whose weights are normed keeps them to the last bit of half precision."""
+    conv = weight_norm(nn.Conv1d(256, 256, 15), dim=2)
+    with torch.no_grad():
+        conv.parametrizations.weight.original1.mul_(1e-3)
+        exact = conv.weight.clone()
+        assert not torch.equal(copy.deepcopy(conv).half().weight, exact.half()), "a norm of rounded weights differs"
+    assert torch.equal(with_plain_weights(conv).half().weight, exact.half())
 
 
 def test_a_damaged_export_leaves_pytorch_in_charge(copied: Path, manifest: Manifest, small_pipeline: Pipeline):
     """It is no error to start without an export; its reason is told."""
     (copied / "step.onnx").write_bytes(b"nonsense")
     networks = small_pipeline.networks
-    plans, (choice,) = choose_plans(manifest, networks.dit, networks.vae, copied.parent)
+    plans, (choice,) = choose_plans(small_pipeline.config, networks, manifest, copied.parent)
     assert (plans.dit, plans.decoder, choice.runs_in) == (None, None, "PyTorch")
     assert "SHA-256" in choice.reason
 
@@ -157,7 +189,7 @@ def test_a_graph_that_the_runtime_refuses_leaves_pytorch_in_charge(
     export = export.with_network("step", replace(step, files={**step.files, "step.onnx": entry}))
     (copied / MANIFEST).write_bytes(export.to_json())
     networks = small_pipeline.networks
-    _, (choice,) = choose_plans(manifest, networks.dit, networks.vae, copied.parent)
+    _, (choice,) = choose_plans(small_pipeline.config, networks, manifest, copied.parent)
     assert choice.runs_in == "PyTorch"
     assert "cannot run step.onnx" in choice.reason
 
@@ -183,7 +215,7 @@ def test_what_cannot_be_exported_is_refused_at_once(request_: dict[str, object])
 def test_onnx_runtime_refuses_bfloat16_on_a_cpu_in_a_sentence(small_pipeline: Pipeline, tmp_path: Path):
     """Its CPU kernels lack that type; the error says what cannot run."""
     config = small_pipeline.config
-    wanted = signatures(ExportShape(config, config.profile("mic"), 1, torch.bfloat16))["decoder_init"]
+    wanted = signatures(StaticShape(config, config.profile("mic"), 1, torch.bfloat16))["decoder_init"]
     rough = Pipeline.with_random_weights(config, dtype=torch.bfloat16).networks
     graph, *_ = write_onnx(
         static_forms(rough, {"step": wanted})["decoder_init"], wanted, tmp_path / "decoder_init.onnx"

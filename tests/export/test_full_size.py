@@ -11,9 +11,10 @@ import torch
 
 from avacast.engine.config import STABLEAVATAR_1_3B
 from avacast.engine.dit import DiT
+from avacast.engine.static_form import StaticShape
 from avacast.engine.step_graph import StepGraph
 from avacast.export.onnx_file import write_onnx
-from avacast.export.signature import ExportShape, StepByPosition, signatures
+from avacast.export.signature import StepByPosition, signatures
 from avacast.export.tensorrt_plan import PlanBuilder
 
 pytest.importorskip("onnxscript")
@@ -29,7 +30,7 @@ OUTSIDE = re.compile(r"text_embedding|img_emb|\bcross_attn\.(k|v|norm_k|k_img|v_
 def test_the_full_size_step_graph_becomes_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """1.3 B parameters and the adapter in bfloat16, 512x512, with cached text and image keys and values."""
     config = STABLEAVATAR_1_3B
-    signature = signatures(ExportShape(config, config.profile("mic"), 1, torch.bfloat16))["step"]
+    signature = signatures(StaticShape(config, config.profile("mic"), 1, torch.bfloat16))["step"]
     with torch.device("meta"):
         dit = DiT(config.dit).to(torch.bfloat16)
     dit = dit.to_empty(device="cpu").eval().requires_grad_(False)

@@ -9,12 +9,13 @@ from avacast.engine.graph_signature import GraphSignature
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.portrait import Picture
 from avacast.engine.sample_tail import Samples
+from avacast.engine.static_form import StaticShape
 from avacast.export.recording import record
-from avacast.export.signature import ExportShape, signatures, static_forms
+from avacast.export.signature import signatures, static_forms
 
 
 def of(config: ModelConfig, *, batch: int = 1, dtype: torch.dtype = torch.float32) -> dict[str, GraphSignature]:
-    return signatures(ExportShape(config, config.profile("mic"), batch, dtype))
+    return signatures(StaticShape(config, config.profile("mic"), batch, dtype))
 
 
 def holds_for(pipeline: Pipeline, picture: Picture, sound: Samples) -> None:

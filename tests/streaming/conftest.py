@@ -1,10 +1,15 @@
-"""What the streaming tests share: a model that is real but tiny, and a picture."""
+"""What the streaming tests share: a model that is real but tiny, a picture, and time that costs nothing."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import selectors
+import time
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +82,39 @@ def gallery(tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray) -> Pa
     entry = {"name": "ada", "file": "ada.png", "alt": "Grey rows", "mouth_box": [60, 20, 80, 60]}
     (folder / "gallery.json").write_text(json.dumps([entry]))
     return folder
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Never sleeps: the time that would have been waited is added to `now_s`."""
+
+    now_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        assert ready or timeout is not None, "everything waits and nothing will ever happen"
+        if not ready and timeout:
+            self.now_s += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next deadline."""
+
+    def __init__(self) -> None:
+        self.jumping = _JumpingSelector()
+        super().__init__(self.jumping)
+
+    def time(self) -> float:
+        return self.jumping.now_s
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Runs a coroutine in virtual time, which the session's clock follows."""
+
+    def in_virtual_time(scenario: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            monkeypatch.setattr(time, "monotonic", runner.get_loop().time)
+            runner.run(scenario)
+
+    return in_virtual_time

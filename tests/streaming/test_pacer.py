@@ -179,3 +179,18 @@ def test_a_hush_without_a_fade_is_silence_at_once():
     pacer.hush(np.zeros(0, np.float32))
     pacer.push_frame(0, image(0))
     assert heard(pacer.next_slot()) is None
+
+
+def test_frames_that_are_taken_back_are_not_shown_and_others_take_their_place():
+    """After an interruption: what was shown stands, what waits from there on is made anew, nothing jumps back."""
+    pacer = Pacer(SAMPLES, STILL)
+    for number in range(6):
+        pacer.push_audio(audio(number))
+        pacer.push_frame(number, image(number))
+    assert [shown(pacer.next_slot()) for _ in range(2)] == [0, 1]
+    pacer.take_back(3)
+    assert pacer.num_frames_ready == 1
+    for number in range(1, 6):  # the engine begins at the end of a window, before what was shown
+        pacer.take_back(number)
+        pacer.push_frame(number, image(10 + number))
+    assert [shown(pacer.next_slot()) for _ in range(4)] == [12, 13, 14, 15]

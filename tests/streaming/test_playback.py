@@ -58,6 +58,9 @@ def test_the_start_is_told_with_the_media_time_of_its_first_sample():
             assert utterance.name == "a"
             started.append(pts_s)
 
+        def on_heard(self, utterance: Utterance) -> None:
+            assert utterance.num_heard
+
         def on_finished(self, utterance: Utterance, interrupted: bool) -> None:
             assert (utterance.name, interrupted) == ("a", True)
 

@@ -81,7 +81,7 @@ def test_the_sound_track_is_the_sound_in_time(pipeline: Pipeline, speech: Path, 
 
 def test_the_file_shows_the_sessions_frames_in_their_colours(pipeline: Pipeline, speech: Path, tmp_path: Path):
     write_video(pipeline, PICTURE, AudioFile.open(speech), tmp_path / "out.mp4", seed=3)
-    session = pipeline.open_session(PICTURE, seed=3)
+    session = pipeline.open_session(PICTURE, seed=3, profile="offline")
     for block in AudioFile.open(speech).blocks():
         session.push(block.engine)
     session.flush()
@@ -97,6 +97,14 @@ def test_equal_seeds_make_equal_files(pipeline: Pipeline, speech: Path, tmp_path
     for name in ("one", "two"):
         write_video(pipeline, PICTURE, AudioFile.open(speech), tmp_path / f"{name}.mp4", seed=5)
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+
+
+def test_a_file_is_made_with_look_ahead_unless_asked_otherwise(pipeline: Pipeline, speech: Path, tmp_path: Path):
+    """`offline` is what nobody names, and is other frames than `mic`."""
+    for name, chosen in (("default", {}), ("offline", {"profile": "offline"}), ("mic", {"profile": "mic"})):
+        write_video(pipeline, PICTURE, AudioFile.open(speech), tmp_path / f"{name}.mp4", **chosen)
+    default, offline, mic = ((tmp_path / f"{name}.mp4").read_bytes() for name in ("default", "offline", "mic"))
+    assert default == offline != mic
 
 
 class BreaksOff:

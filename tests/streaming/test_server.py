@@ -242,3 +242,21 @@ def test_a_viewer_sees_and_hears_and_is_told(base: str, client: httpx.Client, se
     assert events[-1]["reason"]["code"] == "stopped"
     assert events[-1]["stats"]["live"] > 20
     assert events[-1]["stats"]["real_time_factor"] > 0
+
+
+def test_events_bring_captions_as_the_words_are_heard(base: str, client: httpx.Client, session: str):
+    """A line with its first word, then with the next, then the end; between them the state, once a second."""
+    with connect(f"{base.replace('http', 'ws')}/api/sessions/{session}/events") as websocket:
+        assert json.loads(websocket.recv(5))["type"] == "status"
+        client.post(f"/api/sessions/{session}/say", json={"text": "Hello there."}).raise_for_status()
+        captions: list[dict[str, Any]] = []
+        while not captions or captions[-1]["type"] != "caption_end":
+            event = json.loads(websocket.recv(10))
+            if event["type"] != "status":
+                captions.append(event)
+    assert [event["type"] for event in captions] == ["caption", "caption", "caption_end"]
+    assert [(event["words"], event["num_heard"]) for event in captions[:2]] == [
+        (["Hello", "there."], 1),
+        (["Hello", "there."], 2),
+    ]
+    assert not captions[-1]["interrupted"]

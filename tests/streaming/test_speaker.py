@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from avacast.engine.errors import BadText, Unavailable
-from avacast.streaming.speaker import CHAR_S, MAX_TEXTS, Speaker
-from avacast.streaming.tts import Pcm, SpeechServiceError, Words
+from avacast.streaming.captions import CHAR_S
+from avacast.streaming.session_events import Event
+from avacast.streaming.speaker import MAX_TEXTS, Speaker
+from avacast.streaming.tts import Pcm, SpeechServiceError, Word, Words
 from avacast.streaming.tts_espeak import EspeakTTS
 from avacast.streaming.utterance import Interrupted, Utterance
 
 SECOND = bytes(48_000)
+
+
+def ignore(event: Event) -> None:
+    """For tests that are about sound."""
 
 
 class Scripted:
@@ -53,7 +59,7 @@ class Scripted:
 def test_the_embedded_voice_is_heard_and_its_length_told():
     async def scenario() -> None:
         said: list[Utterance] = []
-        speaker = Speaker(EspeakTTS(), said.append)
+        speaker = Speaker(EspeakTTS(), said.append, ignore)
         duration_s = await speaker.say("Hello there.")
         (utterance,) = said
         assert utterance.ended
@@ -71,7 +77,7 @@ def test_speech_is_heard_while_it_comes():
     async def scenario() -> None:
         said: list[Utterance] = []
         tts = Scripted([Words(()), SECOND, SECOND, 0.05, SECOND])
-        speaker = Speaker(tts, said.append)
+        speaker = Speaker(tts, said.append, ignore)
         assert await speaker.say("x" * 100) == CHAR_S * 100
         assert not said[0].ended
         assert said[0].num_waiting > 40_000
@@ -89,7 +95,7 @@ def test_texts_are_spoken_in_turn():
     async def scenario() -> None:
         said: list[Utterance] = []
         tts = Scripted([SECOND, 0.02, SECOND])
-        speaker = Speaker(tts, said.append)
+        speaker = Speaker(tts, said.append, ignore)
         await asyncio.gather(*(speaker.say(text) for text in ("one", "two", "three")))
         await asyncio.sleep(0.1)
         assert tts.texts == ["one", "two", "three"]
@@ -104,7 +110,7 @@ def test_an_interruption_stops_the_service_and_what_waits_for_it():
     async def scenario() -> None:
         said: list[Utterance] = []
         tts = Scripted([SECOND, SECOND, 9.0, SECOND])
-        speaker = Speaker(tts, said.append)
+        speaker = Speaker(tts, said.append, ignore)
         await speaker.say("one")
         waiting = asyncio.create_task(speaker.say("two"))
         await asyncio.sleep(0.01)
@@ -131,7 +137,7 @@ def test_a_text_that_is_not_spoken_is_an_error_and_the_next_one_works(
     async def scenario() -> None:
         said: list[Utterance] = []
         tts = Scripted(script)
-        speaker = Speaker(tts, said.append)
+        speaker = Speaker(tts, said.append, ignore)
         with pytest.raises(error):
             await speaker.say("one")
         assert said == []
@@ -145,7 +151,7 @@ def test_a_text_that_is_not_spoken_is_an_error_and_the_next_one_works(
 def test_a_service_that_fails_later_is_heard_as_far_as_it_came(caplog: pytest.LogCaptureFixture):
     async def scenario() -> None:
         said: list[Utterance] = []
-        speaker = Speaker(Scripted([SECOND, SECOND, 0.01, SpeechServiceError("gone")]), said.append)
+        speaker = Speaker(Scripted([SECOND, SECOND, 0.01, SpeechServiceError("gone")]), said.append, ignore)
         await speaker.say("one")
         await asyncio.sleep(0.1)
         assert said[0].ended
@@ -162,7 +168,7 @@ def test_a_session_that_takes_no_more_is_an_error():
         raise Unavailable(f"{utterance.name} has to wait")
 
     async def scenario() -> None:
-        speaker = Speaker(Scripted([SECOND]), refuse)
+        speaker = Speaker(Scripted([SECOND]), refuse, ignore)
         with pytest.raises(Unavailable, match="text-1 has to wait"):
             await speaker.say("one")
         await speaker.aclose()
@@ -173,7 +179,7 @@ def test_a_session_that_takes_no_more_is_an_error():
 def test_too_many_texts_are_refused():
     async def scenario() -> None:
         said: list[Utterance] = []
-        speaker = Speaker(Scripted([9.0]), said.append)
+        speaker = Speaker(Scripted([9.0]), said.append, ignore)
         waiting = [asyncio.create_task(speaker.say("one")) for _ in range(MAX_TEXTS)]
         await asyncio.sleep(0.01)
         with pytest.raises(Unavailable, match="wait already"):
@@ -182,5 +188,26 @@ def test_too_many_texts_are_refused():
         for task in waiting:
             with contextlib.suppress(Interrupted):
                 await task
+
+    asyncio.run(scenario())
+
+
+def test_captions_follow_what_is_heard():
+    """With the times that the service tells, also when they come after the sound."""
+
+    async def scenario() -> None:
+        said: list[Utterance] = []
+        told: list[Event] = []
+        tts = Scripted([SECOND, Words((Word("Hello", 0.0, 0.5), Word("there", 0.5, 1.0)))])
+        speaker = Speaker(tts, said.append, told.append)
+        await speaker.say("Hello there")
+        for _ in range(50):
+            said[0].hear(960, 0.0)
+        await speaker.aclose()
+        assert [(event["type"], event.get("num_heard")) for event in told] == [
+            ("caption", 1),
+            ("caption", 2),
+            ("caption_end", None),
+        ]
 
     asyncio.run(scenario())

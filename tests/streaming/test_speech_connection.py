@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import selectors
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +17,6 @@ import pytest
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
-from avacast.streaming import live_session
 from avacast.streaming.live_session import FADE, LiveSession
 from avacast.streaming.messages import Frames, Ready
 from avacast.streaming.pcm_stream import PcmStream
@@ -31,43 +29,7 @@ RATE_HZ = 24_000
 STILL = np.zeros((64, 64, 3), np.uint8)
 
 
-class _JumpingSelector(selectors.DefaultSelector):
-    """Never sleeps: the time that would have been waited is added to `now_s`."""
-
-    now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        assert ready or timeout is not None, "everything waits and nothing will ever happen"
-        if not ready and timeout:
-            self.now_s += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next deadline."""
-
-    def __init__(self) -> None:
-        self.jumping = _JumpingSelector()
-        super().__init__(self.jumping)
-
-    def time(self) -> float:
-        return self.jumping.now_s
-
-
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a coroutine in virtual time, which the session's clock follows."""
-
-    def in_virtual_time(scenario: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            monkeypatch.setattr(live_session.time, "monotonic", runner.get_loop().time)
-            runner.run(scenario)
-
-    return in_virtual_time
 
 
 class PromptEngine:
@@ -75,15 +37,26 @@ class PromptEngine:
 
     def __init__(self) -> None:
         self._listener: Any = None
+        self._epoch = self._next = 0
 
     def open(self, session: str, picture: np.ndarray, seed: int, listener: Any) -> None:
         assert (session, picture.shape, seed) == ("s", STILL.shape, 0)
         self._listener = listener
-        listener.on_opened()
+        listener.on_opened(True)
 
     def push(self, session: str, number: int, samples: np.ndarray, position: int) -> None:
         assert (session, samples.shape, position <= number) == ("s", (640,), True)
-        frames = Frames(session, (number,), STILL[None], 0.0, 0)
+        self._make(session, number)
+
+    def cut(self, session: str, epoch: int, number: int) -> None:
+        assert epoch == self._epoch + 1
+        self._epoch = epoch
+        for again in range(number, self._next):
+            self._make(session, again)
+
+    def _make(self, session: str, number: int) -> None:
+        self._next = max(self._next, number + 1)
+        frames = Frames(session, self._epoch, (number,), STILL[None], 0.0, 0)
         asyncio.get_running_loop().call_later(ENGINE_DELAY_S, self._listener.on_frames, frames)
 
     def close(self, session: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from avacast.engine.errors import BadText
 from avacast.engine.voice import Voice
-from avacast.streaming.tts import Pcm
+from avacast.streaming.tts import Pcm, Words
 from avacast.streaming.tts_espeak import EspeakTTS
 
 
@@ -23,6 +23,16 @@ def test_it_says_what_the_voice_says():
     samples = np.frombuffer(asyncio.run(speak("Hello there.")), "<i2") / 32_768
     assert len(samples) == pytest.approx(len(expected), rel=0.01)
     assert np.abs(samples).max() == pytest.approx(np.abs(expected).max(), rel=0.05)
+
+
+def test_the_times_of_its_words_come_before_its_sound():
+    async def scenario() -> None:
+        first, *sound = [piece async for piece in EspeakTTS().speak("One, two.")]
+        assert isinstance(first, Words)
+        assert [word.text for word in first.words] == ["One,", "two."]
+        assert all(isinstance(piece, Pcm) for piece in sound)
+
+    asyncio.run(scenario())
 
 
 def test_what_cannot_be_spoken_is_refused():

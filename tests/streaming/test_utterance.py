@@ -17,6 +17,9 @@ class Told:
     def on_started(self, utterance: Utterance, pts_s: float) -> None:
         self.events.append((f"{utterance.name} started", pts_s, False))
 
+    def on_heard(self, utterance: Utterance) -> None:
+        assert utterance.num_heard
+
     def on_finished(self, utterance: Utterance, interrupted: bool) -> None:
         self.events.append((f"{utterance.name} finished", utterance.position_s, interrupted))
 
@@ -89,3 +92,23 @@ def test_pushing_after_the_end_breaks_the_contract():
     utterance.end()
     with pytest.raises(AssertionError, match="has ended"):
         utterance.push(ramp(1))
+
+
+def test_what_was_cut_is_taken_up_where_it_was_last_heard():
+    """Also what had been taken and not heard yet; name and position go on, and the listener hears of it again."""
+    told = Told()
+    utterance = Utterance("a", told)
+    samples = ramp(9_000)
+    utterance.push(samples[:5_000])
+    utterance.push(samples[5_000:])
+    utterance.take(4_000)
+    utterance.hear(2_500, 0.0)
+    utterance.cut()
+    rest = utterance.resumed()
+    assert rest.name == "a"
+    assert rest.position_s == 2_500 / 48_000
+    assert np.array_equal(rest.take(9_000), samples[2_500:])
+    rest.hear(6_500, 1.0)
+    assert rest.finished
+    assert [event for event, _, _ in told.events] == ["a started", "a finished"] * 2
+    assert told.events[-1][1:] == (9_000 / 48_000, False)

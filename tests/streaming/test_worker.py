@@ -31,7 +31,7 @@ class Heard:
         self.numbers: list[int] = []
         self.ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
 
-    def on_opened(self) -> None:
+    def on_opened(self, familiar: bool) -> None:
         self.opened.set()
 
     def on_frames(self, frames: Frames) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from avacast.engine.pipeline import Pipeline
-from avacast.streaming.lane import MAX_AHEAD, MAX_WAITING, Lane
-from avacast.streaming.messages import Audio, Close, Ended, Event, Frames, Open, Opened
+from avacast.streaming.lane import IDLE_AFTER, MAX_AHEAD, MAX_WAITING, Lane
+from avacast.streaming.messages import Audio, Close, Cut, Ended, Event, Frames, Open, Opened
 from avacast.streaming.worker_process import EngineLoop
 
 SILENCE = np.zeros(640, np.float32)
@@ -45,7 +45,7 @@ def test_every_frame_carries_the_number_of_its_slice(engine: tuple[EngineLoop, l
     loop.handle(Open("a", picture, 0))
     feed(loop, "a", 60)
     numbers = frames_of(events, "a")
-    assert events[0] == Opened("a")
+    assert events[0] == Opened("a", familiar=True)
     assert numbers == list(range(len(numbers)))
     assert len(numbers) > 30
 
@@ -94,14 +94,14 @@ def test_audio_for_a_session_that_has_ended_is_ignored(engine: tuple[EngineLoop,
     loop.handle(Close("a"))
     loop.handle(Audio("a", 0, SILENCE, 0))
     assert not loop.step()
-    assert events == [Opened("a")]
+    assert events == [Opened("a", familiar=True)]
 
 
 def test_under_overload_the_oldest_slices_are_skipped_for_the_engine_only(
     load_tiny: Callable[[], Pipeline], picture: np.ndarray
 ):
     """Three seconds arrive at once: the lane keeps the newest, and frames still carry their own slice's number."""
-    lane = Lane(load_tiny().open_session(picture), len(SILENCE))
+    lane = Lane(load_tiny().open_session(picture, interruptible=True), len(SILENCE))
     for number in range(75):
         lane.push(number, SILENCE, 0)
     assert lane.num_skipped == 75 - MAX_WAITING
@@ -116,7 +116,7 @@ def test_under_overload_the_oldest_slices_are_skipped_for_the_engine_only(
 
 def test_a_lane_stops_when_its_credit_is_used_up(load_tiny: Callable[[], Pipeline], picture: np.ndarray):
     """A viewer who hears nothing is not computed for without end; hearing gives the credit back."""
-    lane = Lane(load_tiny().open_session(picture), len(SILENCE))
+    lane = Lane(load_tiny().open_session(picture, interruptible=True), len(SILENCE))
     for number in range(3 * MAX_AHEAD):
         lane.push(number, SILENCE, 0)
         while lane.can_run and lane.advance():
@@ -128,13 +128,63 @@ def test_a_lane_stops_when_its_credit_is_used_up(load_tiny: Callable[[], Pipelin
 
 def test_the_first_frame_waits_no_longer_than_the_others(load_tiny: Callable[[], Pipeline], picture: np.ndarray):
     """The stream begins with unheard silence, so even frame 0 needs a hop of sound and not a whole window."""
-    lane = Lane(load_tiny().open_session(picture), len(SILENCE))
+    lane = Lane(load_tiny().open_session(picture, interruptible=True), len(SILENCE))
     waits: list[int] = []
     for number in range(60):
         lane.push(number, SILENCE, number)
         while made := lane.advance():
             waits += [number - frame for frame in made[0]]
     assert max(waits[:8]) <= max(waits[8:])
+
+
+def test_an_interruption_makes_the_frames_of_what_was_unsaid_anew(
+    engine: tuple[EngineLoop, list[Event]], picture: np.ndarray
+):
+    """From the cut on every slice has a frame of the new epoch, and they show silence, whatever had been entered."""
+    loop, events = engine
+    noise = np.random.default_rng(0).standard_normal((60, 640)).astype(np.float32)
+    for session in ("cut", "other"):
+        loop.handle(Open(session, picture, 0))
+    for number in range(60):
+        sound = noise[number] if number < 26 else noise[number] / 2
+        loop.handle(Audio("cut", number, noise[number], 10))
+        loop.handle(Audio("other", number, sound, 10))
+        while loop.step():
+            pass
+    last = {session: frames_of(events, session)[-1] for session in ("cut", "other")}
+    events.clear()
+    for session in ("cut", "other"):
+        loop.handle(Cut(session, 1, 20))
+        while loop.step():
+            pass
+    made: dict[str, list[np.ndarray]] = {}
+    for session in ("cut", "other"):
+        frames = [event for event in events if isinstance(event, Frames) and event.session == session]
+        numbers = [number for event in frames for number in event.numbers]
+        assert {event.epoch for event in frames} == {1}
+        assert 20 - 4 * 6 < numbers[0] <= 20  # it goes back to the end of a window
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert numbers[-1] >= last[session]
+        made[session] = [image for event in frames for image in event.images]
+    assert np.array_equal(np.stack(made["cut"]), np.stack(made["other"]))
+
+
+def test_long_silence_costs_fewer_steps_until_somebody_speaks(load_tiny: Callable[[], Pipeline], picture: np.ndarray):
+    """The idle profile begins after two seconds of silence and ends with the first slice that is none."""
+    pipeline = load_tiny()
+    session = pipeline.open_session(picture, interruptible=True)
+    talking, idle = session.profile, pipeline.config.idle_profile
+    lane = Lane(session, len(SILENCE), idle)
+    numbers: list[int] = []
+    for number in range(2 * IDLE_AFTER + 40):
+        speaks = number == 2 * IDLE_AFTER
+        lane.push(number, np.full(640, 0.1, np.float32) if speaks else SILENCE, number)
+        while made := lane.advance():
+            numbers += made[0]
+        assert session.profile == (talking if speaks or number < 20 or number > 2 * IDLE_AFTER else idle) or (
+            20 <= number <= IDLE_AFTER
+        )
+    assert numbers == list(range(len(numbers)))
 
 
 def test_warming_up_leaves_no_session_behind(engine: tuple[EngineLoop, list[Event]]):

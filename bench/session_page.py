@@ -1,0 +1,269 @@
+"""A page that measures a session from the viewer's side: one clock for what is done to it and what is seen and heard.
+
+It speaks the server's own interface from within a real Chromium: offer and answer, the speech websocket, clear. Knows
+that interface; knows nothing of the product's page, and judges nothing (`session_figures`).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avacast.bench.viewer import find_chromium
+from avacast.engine.errors import Unavailable
+from avacast.engine.mouth import Box
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+RATE_HZ = 48_000
+MAX_OPEN_MS = 30_000
+
+# All times are performance.now(), milliseconds. Pixels of the box and all sound are kept until `collect`.
+SCRIPT = """
+window.bench = {
+  log: [], frames: [], pixels: [], chunks: [], sound: [], stats: [],
+  note(name, more = {}) { this.log.push({name, at: performance.now(), ...more}); },
+  async ask(method, path, body) {
+    const init = body === undefined ? {method} :
+      {method, body: JSON.stringify(body), headers: {"Content-Type": "application/json"}};
+    const answer = await fetch(path, init);
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    return answer.status === 204 ? null : answer.json();
+  },
+  async open(portrait, box) {
+    this.note("click");
+    this.id = (await this.ask("POST", "/api/sessions", {portrait})).id;
+    const peer = this.peer = new RTCPeerConnection();
+    const video = this.video = document.createElement("video");
+    Object.assign(video, {autoplay: true, playsInline: true});
+    const stream = video.srcObject = new MediaStream();
+    document.body.replaceChildren(video);
+    peer.addEventListener("track", ({track}) => {
+      stream.addTrack(track);
+      if (track.kind === "audio") this.listen(track);
+    });
+    peer.addEventListener("connectionstatechange", () => this.note(peer.connectionState));
+    this.sender = peer.addTransceiver("audio", {direction: "sendrecv"}).sender;
+    peer.addTransceiver("video", {direction: "recvonly"});
+    const first = new Promise((done) => this.watch(box, done));
+    await peer.setLocalDescription();
+    this.note("offer");
+    const {type, sdp} = peer.localDescription;
+    await peer.setRemoteDescription(await this.ask("POST", `/api/sessions/${this.id}/offer`, {type, sdp}));
+    await first;
+    this.polling = setInterval(() => this.poll(), 500);
+  },
+  watch([top, left, bottom, right], done) {
+    const [width, height] = [right - left, bottom - top];
+    const canvas = new OffscreenCanvas(width, height).getContext("2d", {willReadFrequently: true});
+    const step = (now, frame) => {
+      if (!this.frames.length && done) { this.note("picture"); done(); done = null; }
+      this.video.requestVideoFrameCallback(step);
+      this.frames.push(frame.expectedDisplayTime);
+      canvas.drawImage(this.video, left, top, width, height, 0, 0, width, height);
+      this.pixels.push(canvas.getImageData(0, 0, width, height).data);
+    };
+    this.video.requestVideoFrameCallback(step);
+  },
+  async listen(track) {
+    const reader = new MediaStreamTrackProcessor({track, maxBufferSize: 500}).readable.getReader();
+    for (;;) {
+      const {value: data, done} = await reader.read();
+      if (done) return;
+      const samples = new Float32Array(data.numberOfFrames);
+      data.copyTo(samples, {planeIndex: 0, format: "f32-planar"});
+      this.chunks.push([performance.now(), data.timestamp / 1000, data.numberOfFrames, data.sampleRate]);
+      this.sound.push(samples);
+      data.close();
+    }
+  },
+  async poll() {
+    if (this.peer.connectionState !== "connected") return;
+    const sample = {at: performance.now()};
+    for (const report of (await this.peer.getStats()).values()) {
+      if (report.type === "inbound-rtp") sample[report.kind] = report;
+    }
+    this.stats.push(sample);
+  },
+  async speak(pcm, rate, name) {
+    if (!this.socket) {
+      this.socket = new WebSocket(`ws://${location.host}/v1/sessions/${this.id}/audio`);
+      await new Promise((done) => this.socket.addEventListener("open", done));
+      this.socket.addEventListener("message", ({data}) => {
+        const {type, ...more} = JSON.parse(data);
+        this.note(type, more);
+      });
+    }
+    const bytes = Uint8Array.from(atob(pcm), (char) => char.charCodeAt(0));
+    this.note("speak");
+    this.socket.send(JSON.stringify({type: "start", sample_rate: rate, utterance_id: name}));
+    for (let from = 0; from < bytes.length; from += 16384) this.socket.send(bytes.slice(from, from + 16384));
+    this.socket.send(JSON.stringify({type: "flush"}));
+  },
+  async clear() {
+    this.note("clear");
+    this.note("clear_answered", await this.ask("POST", `/v1/sessions/${this.id}/clear`));
+  },
+  async talk(pcm, rate) {
+    const bytes = Uint8Array.from(atob(pcm), (char) => char.charCodeAt(0));
+    const context = new AudioContext({sampleRate: 48000});
+    await context.resume();
+    const samples = Float32Array.from(new Int16Array(bytes.buffer), (value) => value / 32768);
+    const buffer = new AudioBuffer({length: samples.length, sampleRate: rate});
+    buffer.copyToChannel(samples, 0);
+    const target = context.createMediaStreamDestination();
+    await this.sender.replaceTrack(target.stream.getAudioTracks()[0]);
+    const source = new AudioBufferSourceNode(context, {buffer});
+    source.connect(target);
+    const wait = 2;
+    source.start(context.currentTime + wait);
+    this.note("talk", {begins: performance.now() + 1000 * wait});
+    source.addEventListener("ended", async () => { await this.sender.replaceTrack(null); await context.close(); });
+  },
+  async join(parts) {
+    const url = await new Promise((done) => {
+      const reader = new FileReader();
+      reader.onload = () => done(reader.result);
+      reader.readAsDataURL(new Blob(parts));
+    });
+    return url.slice(url.indexOf(",") + 1);
+  },
+  async collect() {
+    const {log, frames, pixels, chunks, sound, stats, video} = this;
+    Object.assign(this, {log: [], frames: [], pixels: [], chunks: [], sound: [], stats: []});
+    const size = [video.videoHeight, video.videoWidth];
+    return {log, frames, chunks, stats, size, pixels: await this.join(pixels), sound: await this.join(sound)};
+  },
+  async close() {
+    clearInterval(this.polling);
+    this.socket?.close();
+    this.socket = null;
+    this.peer.close();
+    await this.ask("DELETE", `/api/sessions/${this.id}`);
+  },
+};
+"""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What was written down in a stretch of time. All times are milliseconds of the page's one clock."""
+
+    log: list[dict[str, Any]]
+    """Events, each with `name`, `at` and what came with it."""
+    stats: list[dict[str, Any]]
+    """The browser's own reports on the received `audio` and `video`, every half a second, each with `at`."""
+    frame_times: NDArray[np.float64]
+    frames: NDArray[np.uint8]
+    """[F, H, W, 3], black outside of the box."""
+    sound: NDArray[np.float32]
+    """[N] at 48 kHz, as it was played."""
+    sound_start: float
+    """When sound[0] was played."""
+
+    def time_of(self, name: str) -> float:
+        """When the first event of this name was. Raises Unavailable when there was none."""
+        return float(self.event(name)["at"])
+
+    def event(self, name: str) -> dict[str, Any]:
+        """The first event of this name. Raises Unavailable when there was none."""
+        for event in self.log:
+            if event["name"] == name:
+                return event
+        seen = ", ".join(event["name"] for event in self.log) or "nothing"
+        raise Unavailable(f"the server never told {name!r}, but {seen}; is another program using the machine?")
+
+
+class SessionPage:
+    """One page; sessions are opened on it one after the other."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self._page = page
+        self._box: Box = (0, 0, 1, 1)
+        page.goto(f"{address}/live")
+        page.evaluate(SCRIPT)
+
+    def open(self, portrait: str, box: Box) -> None:
+        """Opens a session and waits for its first picture; `box` is what will be kept of the pictures."""
+        self._box = box
+        self._page.evaluate("([portrait, box]) => bench.open(portrait, box)", [portrait, list(box)])
+
+    def speak(self, pcm: NDArray[np.int16], rate_hz: int, name: str) -> None:
+        """Sends speech of at most 10 s, int16 [N], through the websocket, as fast as it goes."""
+        self._page.evaluate("([pcm, rate, name]) => bench.speak(pcm, rate, name)", [_base64(pcm), rate_hz, name])
+
+    def talk(self, pcm: NDArray[np.int16], rate_hz: int) -> None:
+        """Says int16 [N] into the microphone, once it is connected; the event `talk` tells when it `begins`."""
+        self._page.evaluate("([pcm, rate]) => bench.talk(pcm, rate)", [_base64(pcm), rate_hz])
+
+    def clear(self) -> None:
+        self._page.evaluate("() => bench.clear()")
+
+    def wait(self, seconds: float) -> None:
+        self._page.wait_for_timeout(1000 * seconds)
+
+    def wait_for(self, name: str) -> None:
+        """Waits until an event of this name is in the log."""
+        self._page.wait_for_function(
+            "(name) => bench.log.some((event) => event.name === name)", arg=name, polling=20, timeout=MAX_OPEN_MS
+        )
+
+    def collect(self) -> Noted:
+        """What was written down since the last time."""
+        return noted(self._page.evaluate("() => bench.collect()"), self._box)
+
+    def close(self) -> None:
+        """Ends the session."""
+        self._page.evaluate("() => bench.close()")
+
+
+def noted(raw: dict[str, Any], box: Box) -> Noted:
+    """What the page's `collect` returns, in arrays; the pixels are those of `box`."""
+    top, left, bottom, right = box
+    frames = np.zeros((len(raw["frames"]), *raw["size"], 3), np.uint8)
+    pixels = np.frombuffer(base64.b64decode(raw["pixels"]), np.uint8)
+    frames[:, top:bottom, left:right] = pixels.reshape(-1, bottom - top, right - left, 4)[..., :3]
+    sound = np.frombuffer(base64.b64decode(raw["sound"]), np.float32)
+    start = np.nan
+    if raw["chunks"]:
+        read, stamps, sizes, rates = np.array(raw["chunks"]).T
+        assert (rates == RATE_HZ).all(), f"the browser plays at {rates[0]} Hz"
+        lengths = sizes * 1000 / RATE_HZ
+        assert np.abs(np.diff(stamps) - lengths[:-1]).max(initial=0) < 500, "the browser lost received sound"
+        # A chunk is read after it was played, now sooner and now later: the soonest tells when.
+        start = float((read - np.cumsum(lengths)).min())
+    return Noted(raw["log"], raw["stats"], np.array(raw["frames"]), frames, sound, start)
+
+
+@contextlib.contextmanager
+def session_page(address: str) -> Generator[SessionPage]:
+    """Opens the page in a headless Chromium. Raises Unavailable where that is not installed."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise Unavailable("this needs playwright; install it with: pip install 'avacast[dev]'") from error
+    chromium = find_chromium()
+    if chromium is None:
+        raise Unavailable("Chromium is not installed; on Debian or Ubuntu: apt install chromium")
+    arguments = [
+        "--no-sandbox",
+        "--autoplay-policy=no-user-gesture-required",
+        "--disable-features=WebRtcHideLocalIpsWithMdns",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        try:
+            yield SessionPage(browser.new_page(), address)
+        finally:
+            browser.close()
+
+
+def _base64(pcm: NDArray[np.int16]) -> str:
+    return base64.b64encode(pcm.astype("<i2").tobytes()).decode()

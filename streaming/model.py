@@ -1,0 +1,71 @@
+"""The model that a command runs: from which folder, on which device, in which precision, in which runtimes.
+
+Both functions import torch when they are called, so a server may hand them to its worker process. Knows the engine's
+door; how a network's runtime is chosen is the engine's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avacast.engine.errors import BadSetting, Unavailable
+
+if TYPE_CHECKING:
+    from avacast.engine.pipeline import Pipeline
+
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:1. auto: the GPU, if there is one.")]
+ExportsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of `avacast export`'s exports, used where they are faster.", show_default="BUNDLE/exports"
+    ),
+]
+
+
+def load_fastest(
+    bundle: Path | None, *, device: str = "auto", precision: str = "auto", exports: Path | None = None
+) -> Pipeline:
+    """The model in `bundle` (None: the embedded one), each network in what is fastest here, which is logged.
+
+    Raises BadBundle, BadSetting for a precision or device that is none, Unavailable for a device that is not here.
+    """
+    from avacast.engine.bundle import embedded_bundle
+    from avacast.engine.pipeline import Pipeline
+    from avacast.engine.precision import Precision
+
+    if exports is not None and not exports.is_dir():
+        raise BadSetting(f"{exports} is no folder; name the one that `avacast export` wrote to")
+    dtype = Precision.asked(precision)
+    return Pipeline.load_fastest(
+        bundle or embedded_bundle(), device=chosen_device(device), dtype=dtype, exports=exports
+    )
+
+
+def load_repeatable(bundle: Path | None, *, device: str = "auto", precision: str = "auto") -> Pipeline:
+    """The same in PyTorch alone, whose frames can be made again to the last bit: for recordings. Raises as above."""
+    from avacast.engine.bundle import embedded_bundle
+    from avacast.engine.pipeline import Pipeline
+    from avacast.engine.precision import Precision
+
+    dtype = Precision.asked(precision)
+    return Pipeline.load(bundle or embedded_bundle(), device=chosen_device(device), dtype=dtype)
+
+
+def chosen_device(device: str) -> str:
+    """`device`, or for `auto` the GPU where there is one. Raises BadSetting, Unavailable."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise BadSetting(f"{device!r} is no device; say auto, cpu, cuda or cuda:1") from error
+    if kind not in ("cpu", "cuda"):
+        raise BadSetting(f"{device!r} is no device that avacast runs on; say auto, cpu, cuda or cuda:1")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise Unavailable("there is no GPU that PyTorch can use; say --device cpu")
+    return device

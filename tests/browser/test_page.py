@@ -1,0 +1,382 @@
+"""The page itself in a real browser: keyboard, interruption, captions, microphones, the doctor, and what can be read.
+
+Faults are real ones: a browser that refuses the microphone, a server that is killed, addresses that lead nowhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from websockets.sync.client import connect
+
+from avacast.bench.live_server import live_server
+from avacast.bench.viewer import find_chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed"),
+    pytest.mark.timeout(180),
+]
+
+LONG_TEXT = "I could go on for a long while about this, and nothing would stop me, " * 3
+START_MS = 60_000
+FAKE_DEVICE = "--use-fake-device-for-media-stream"
+ALLOWED, REFUSED = "--use-fake-ui-for-media-stream", "--deny-permission-prompts"
+ARGUMENTS = ["--no-sandbox", FAKE_DEVICE, "--autoplay-policy=no-user-gesture-required"]
+
+OpenPage = Callable[..., "Page"]
+
+
+@pytest.fixture
+def open_page() -> Generator[OpenPage]:
+    """Opens the page at an address in a browser of its own; keywords are those of a browser context."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browsers: list[Any] = []
+
+        def open_at(address: str, permission: str = ALLOWED, **context: Any) -> Page:
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS, permission])
+            browsers.append(browser)
+            page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **context})
+            page.goto(address)
+            page.wait_for_selector("#gallery img")
+            return page
+
+        yield open_at
+        for browser in browsers:
+            for page in browser.contexts[0].pages:
+                page.close()  # as a viewer would, so that the page takes its leave of the server
+            browser.close()
+
+
+def until(page: Page, expression: str, argument: object = None, timeout_s: float = 10) -> None:
+    """Waits until an expression holds in the page, whose policy keeps Playwright's own way of waiting out."""
+    deadline_s = time.monotonic() + timeout_s
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < deadline_s, f"not within {timeout_s} s: {expression}"
+        page.wait_for_timeout(30)
+
+
+def start(page: Page) -> str:
+    """Presses Start and waits until the avatar is live; returns the session's name."""
+    with page.expect_response(lambda response: response.url.endswith("/api/sessions")) as made:
+        page.click("#start")
+    page.wait_for_selector("#state[data-state=live]", timeout=START_MS)
+    page.wait_for_selector("#video.showing", timeout=START_MS)
+    return made.value.json()["id"]
+
+
+def stop(page: Page, server: str, session: str) -> None:
+    """Ends the session and waits until its place is free for the next test."""
+    page.click("#start")
+    while httpx.delete(f"{server}/api/sessions/{session}").status_code != httpx.codes.NOT_FOUND:
+        pass
+
+
+def stats_of(server: str, session: str) -> dict[str, Any]:
+    """The server's own numbers, right now."""
+    with connect(f"{server.replace('http', 'ws')}/api/sessions/{session}/events") as websocket:
+        return json.loads(websocket.recv(5))["stats"]
+
+
+def step(page: Page, name: str, mark: str, timeout_s: float = 10) -> str:
+    """Waits until the doctor gives a step this mark; returns what it says and advises."""
+    found = page.locator(f"#doctor li[data-step='{name}'][data-mark={mark}]")
+    found.wait_for(state="attached", timeout=1000 * timeout_s)
+    return found.text_content() or ""
+
+
+def diagnose(page: Page, facts: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """What the doctor makes of these facts, by step."""
+    steps = page.evaluate("async (facts) => (await import('/page/diagnosis.js')).diagnose(facts)", facts)
+    return {step["name"]: step for step in steps}
+
+
+def focused(page: Page) -> str:
+    return page.evaluate("document.activeElement.id || document.activeElement.name || document.activeElement.tagName")
+
+
+def tab_to(page: Page, name: str, max_tabs: int = 12) -> None:
+    for _ in range(max_tabs):
+        if focused(page) == name:
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{name} is not reached by Tab, but {focused(page)}")
+
+
+def test_everything_can_be_done_by_keyboard_alone(server: str, open_page: OpenPage):
+    """Choose, start, type, interrupt with Escape from within the text, switch captions off, stop."""
+    page = open_page(server)
+    with page.expect_response(lambda response: response.url.endswith("/api/sessions")) as made:
+        tab_to(page, "start")
+        page.keyboard.press("Enter")
+    page.wait_for_selector("#video.showing", timeout=START_MS)
+    session: str = made.value.json()["id"]
+    tab_to(page, "text")
+    page.keyboard.type(LONG_TEXT)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#caption .heard")
+    assert stats_of(server, session)["speech_left_s"] > 1
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#resume", state="visible")
+    assert stats_of(server, session)["speech_left_s"] == 0
+    for control, state in (("captions", "false"), ("mute", "true")):
+        page.focus("#resume")
+        tab_to(page, control)
+        page.keyboard.press("Space")
+        assert page.get_attribute(f"#{control}", "aria-pressed") == state
+    page.focus("#upload")
+    for control in ("device", "hear-yourself", "SUMMARY"):
+        tab_to(page, control)
+    page.keyboard.press("Enter")
+    assert page.locator("#doctor li").first.is_visible()
+    tab_to(page, "check")
+    page.focus("#start")
+    stop(page, server, session)
+
+
+def test_an_interruption_stops_the_sound(server: str, open_page: OpenPage):
+    """The server says so: nothing waits, the epoch is the next, and no sound of the text is left; captions are gone."""
+    page = open_page(server)
+    session = start(page)
+    before = stats_of(server, session)
+    page.fill("#text", LONG_TEXT)
+    page.click("#speak")
+    page.wait_for_selector("#caption .heard")
+    assert stats_of(server, session)["hearing"] == "text"
+    with page.expect_response("**/clear") as cleared:
+        page.click("#interrupt")
+    assert cleared.value.json()["playback_position"] > 0
+    after = stats_of(server, session)
+    assert after["epoch"] == before["epoch"] + 1
+    assert (after["speech_left_s"], after["hearing"]) == (0, "silence")
+    until(page, "document.querySelectorAll('#caption span').length === 0")
+    assert focused(page) == "resume", "the focus stays where the button was"
+    stop(page, server, session)
+
+
+def test_what_was_interrupted_is_resumed(server: str, open_page: OpenPage):
+    page = open_page(server)
+    session = start(page)
+    page.fill("#text", LONG_TEXT)
+    page.click("#speak")
+    page.wait_for_selector("#caption .heard")
+    page.keyboard.press("Escape")
+    with page.expect_response("**/resume") as resumed:
+        page.click("#resume")
+    assert resumed.value.ok, resumed.value.text()
+    page.wait_for_timeout(300)
+    assert stats_of(server, session)["hearing"] == "text"
+    assert page.locator("#interrupt").is_visible()
+    stop(page, server, session)
+
+
+def test_captions_show_the_words_as_they_are_spoken(server: str, open_page: OpenPage):
+    """A line stands whole, its words light up one after the other, and the next sentence takes its place."""
+    page = open_page(server)
+    session = start(page)
+    page.fill("#text", "One two three four. Five six!")
+    page.click("#speak")
+    page.wait_for_selector("#caption .heard")
+    assert (page.text_content("#caption") or "").split() == ["One", "two", "three", "four."]
+    first = page.locator("#caption .heard").count()
+    assert first < 4
+    until(page, "n => document.querySelectorAll('#caption .heard').length > n", first)
+    until(page, "document.querySelector('#caption').textContent.trim() === 'Five six!'")
+    until(page, "document.querySelectorAll('#caption span').length === 0")
+    page.click("#captions")
+    assert page.locator("#caption").is_hidden()
+    stop(page, server, session)
+
+
+def test_microphones_are_listed_and_the_one_that_is_on_shows_its_level(server: str, open_page: OpenPage):
+    page = open_page(server)
+    session = start(page)
+    page.click("#microphone")
+    page.wait_for_selector("#microphone[aria-pressed=true]")
+    names = page.locator("#device option").all_text_contents()
+    assert any("Fake" in name for name in names), names
+    until(page, "Number(document.getElementById('level').getAttribute('aria-valuenow')) > 5")
+    page.select_option("#device", index=len(names) - 1)
+    page.wait_for_selector("#microphone[aria-pressed=true]")
+    step(page, "Microphone", "ok")
+    page.click("#microphone")
+    page.wait_for_selector("#microphone[aria-pressed=false]")
+    assert page.get_attribute("#level", "aria-valuenow") == "0"
+    stop(page, server, session)
+
+
+def test_latency_and_skew_are_measured_and_drawn(server: str, open_page: OpenPage):
+    page = open_page(server)
+    session = start(page)
+    until(page, "document.getElementById('skew').textContent !== '–'", timeout_s=30)
+    page.wait_for_timeout(2_500)
+    assert int(page.text_content("#latency") or "") > 40
+    for chart in ("latency-chart", "skew-chart"):
+        line = page.get_attribute(f"#{chart} .line", "d") or ""
+        assert line.count("L") >= 1, line
+        assert "over the last minute" in (page.get_attribute(f"#{chart}", "aria-label") or "")
+    stop(page, server, session)
+
+
+def test_the_doctor_is_content_when_all_works(server: str, open_page: OpenPage):
+    page = open_page(server)
+    session = start(page)
+    for name in ("Browser", "Server", "Network path", "Picture and sound"):
+        step(page, name, "ok", timeout_s=20)
+    stop(page, server, session)
+
+
+def test_the_doctor_names_a_refused_microphone(server: str, open_page: OpenPage):
+    page = open_page(server, permission=REFUSED)
+    session = start(page)
+    page.click("#microphone")
+    assert "Allow it beside the page's address" in step(page, "Microphone", "fail")
+    assert page.get_attribute("#doctor", "open") is not None
+    assert "not allowed" in (page.text_content("#message") or "")
+    page.fill("#text", "Typing goes on.")
+    page.click("#speak")
+    page.wait_for_selector("#caption .heard")
+    stop(page, server, session)
+
+
+def test_the_doctor_names_a_server_that_has_gone(open_page: OpenPage):
+    """Killed in the middle of a session, and still away when Start is pressed again."""
+    with live_server() as address:
+        page = open_page(address)
+        start(page)
+    page.wait_for_selector("#state[data-state=failed]")
+    assert "avacast serve" in step(page, "Server", "fail")
+    page.click("#start")
+    page.wait_for_selector("#state[data-state=failed]")
+    assert "does not answer" in (page.text_content("#message") or "")
+    page.click("#check")
+    step(page, "Server", "fail")
+
+
+def test_the_doctor_names_a_network_without_a_way(server: str, open_page: OpenPage):
+    """The answer names addresses that lead nowhere (RFC 5737): the search fails, and a relay is advised."""
+    page = open_page(server)
+
+    def mislead(route: Any) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        lines = [line.split(" ") for line in body["sdp"].split("\r\n")]
+        moved = [[*line[:4], "192.0.2.1", *line[5:]] if line[0].startswith("a=candidate") else line for line in lines]
+        route.fulfill(response=answer, json={**body, "sdp": "\r\n".join(" ".join(line) for line in moved)})
+
+    page.route("**/offer", mislead)
+    page.click("#start")
+    page.wait_for_selector("#state[data-state=failed]", timeout=60_000)
+    assert "--ice-server turn:" in step(page, "Network path", "fail")
+
+
+def test_the_doctor_names_a_relay_that_does_not_answer(server: str, open_page: OpenPage):
+    page = open_page(server)
+    relay = {"urls": ["turn:127.0.0.1:9?transport=udp"], "username": "a", "credential": "b"}
+    page.route("**/v1/ice-servers", lambda route: route.fulfill(json=[relay]))
+    page.click("#doctor summary")
+    page.click("#check")
+    step(page, "Relay", "warn", timeout_s=30)
+    session = start(page)
+    step(page, "Network path", "ok")
+    stop(page, server, session)
+
+
+def test_the_doctor_names_a_server_without_a_free_place(server: str, open_page: OpenPage):
+    page = open_page(server)
+    others: list[str] = []
+    while (made := httpx.post(f"{server}/api/sessions", json={"portrait": "ada"})).is_success:
+        others.append(made.json()["id"])
+    page.click("#start")
+    assert "another viewer" in step(page, "Model", "fail")
+    assert "sessions are in use" in (page.text_content("#message") or "")
+    for session in others:
+        while httpx.delete(f"{server}/api/sessions/{session}").status_code != httpx.codes.NOT_FOUND:
+            pass
+
+
+def test_a_picture_that_the_model_was_not_made_for_is_said_so(server: str, open_page: OpenPage):
+    """For noise, which no model was made for; and not for a portrait of the gallery."""
+    page = open_page(server)
+    session = start(page)
+    page.wait_for_timeout(1_500)
+    assert page.locator("#unfamiliar").is_hidden()
+    stop(page, server, session)
+    noise = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)).save(noise, "PNG")
+    page.set_input_files("#upload", {"name": "noise.png", "mimeType": "image/png", "buffer": noise.getvalue()})
+    page.wait_for_selector("#gallery input[value^=upload]:checked", state="attached")
+    session = start(page)
+    page.wait_for_selector("#unfamiliar", state="visible")
+    assert page.text_content("#unfamiliar") == (
+        "This model was made for drawn faces; yours is shown as well as it can be."
+    )
+    stop(page, server, session)
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "mark"),
+    [
+        ({"webrtc": False}, "Browser", "fail"),
+        ({"server": "silent"}, "Server", "fail"),
+        ({"server": "answers", "modelError": "The engine is not ready"}, "Model", "fail"),
+        ({"state": "preparing", "seconds": 2}, "Model", "wait"),
+        ({"state": "preparing", "seconds": 40}, "Model", "warn"),
+        ({"state": "live", "load": 1.4, "fps": 12}, "Model", "warn"),
+        ({"state": "live", "load": 0.4, "fps": 25, "model": {"name": "pocket"}}, "Model", "ok"),
+        ({"state": "ended", "reason": {"code": "engine_failed", "message": "the engine stopped"}}, "Model", "fail"),
+        ({"state": "connecting", "ice": "checking", "seconds": 1}, "Network path", "wait"),
+        ({"state": "connecting", "ice": "checking", "seconds": 9}, "Network path", "warn"),
+        ({"ice": "failed"}, "Network path", "fail"),
+        ({"ice": "connected", "relayed": True}, "Network path", "ok"),
+        ({"iceServers": []}, "Relay", "none"),
+        ({"iceServers": [{"urls": "stun:host"}]}, "Relay", "none"),
+        (
+            {"iceServers": [{"urls": "turn:host"}], "candidateErrors": [{"url": "turn:host", "code": 401}]},
+            "Relay",
+            "fail",
+        ),
+        ({"iceServers": [{"urls": ["turns:host"]}], "relays": 1}, "Relay", "ok"),
+        ({"state": "live", "connected": True, "stillS": 0.1}, "Picture and sound", "ok"),
+        ({"state": "live", "connected": True, "stillS": 9, "bytes": 0, "fps": 25}, "Picture and sound", "fail"),
+        ({"state": "live", "connected": True, "stillS": 9, "bytes": 900, "fps": 25}, "Picture and sound", "fail"),
+        ({"microphone": "missing"}, "Microphone", "fail"),
+        ({"microphone": "busy"}, "Microphone", "fail"),
+        ({"microphone": "insecure"}, "Microphone", "fail"),
+        ({}, "Microphone", "none"),
+    ],
+)
+def test_each_fault_has_its_step(blank_page: Page, facts: dict[str, Any], name: str, mark: str):
+    """Whatever fails says what to do; nothing that works does. No other step fails for it."""
+    steps = diagnose(blank_page, facts)
+    assert steps[name]["mark"] == mark, steps[name]
+    assert steps[name]["text"]
+    assert bool(steps[name].get("remedy")) == (mark in ("warn", "fail"))
+    assert [other for other, found in steps.items() if found["mark"] == "fail" and other != name] == []
+
+
+@pytest.fixture(scope="module")
+def blank_page(server: str) -> Generator[Page]:
+    """The page in one browser for all tests that only call its modules or read it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS, ALLOWED])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(server)
+        page.wait_for_selector("#gallery img")
+        yield page
+        browser.close()

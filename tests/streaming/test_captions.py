@@ -1,0 +1,86 @@
+"""What an utterance says, as lines of words to be shown while it is heard."""
+
+from __future__ import annotations
+
+import pytest
+
+from avacast.streaming.captions import CHAR_S, MAX_LINE_CHARS, Caption, Captions
+from avacast.streaming.tts import Word
+
+
+def timed(*texts: str) -> list[Word]:
+    """Words that take a second each."""
+    return [Word(text, float(index), index + 1.0) for index, text in enumerate(texts)]
+
+
+def test_a_line_is_a_sentence_and_says_which_words_were_heard():
+    captions = Captions("Oh, hello! I am Ada.")
+    captions.add(timed("Oh,", "hello!", "I", "am", "Ada."))
+    assert captions.at(0.0) == Caption(("Oh,", "hello!"), 1)
+    assert captions.at(1.5) == Caption(("Oh,", "hello!"), 2)
+    assert captions.at(2.0) == Caption(("I", "am", "Ada."), 1)
+    assert captions.at(99.0) == Caption(("I", "am", "Ada."), 3)
+
+
+def test_nothing_is_shown_before_the_first_word():
+    captions = Captions("Hello")
+    captions.add([Word("Hello", 0.2, 0.6)])
+    assert captions.at(0.1) is None
+    assert captions.at(0.2) == Caption(("Hello",), 1)
+
+
+def test_a_long_sentence_has_several_lines():
+    texts = [f"word{index}" for index in range(40)]
+    captions = Captions("")
+    captions.add(timed(*texts))
+    lines: list[tuple[str, ...]] = []
+    for second in range(40):
+        caption = captions.at(second)
+        assert caption
+        assert len(" ".join(caption.words)) <= MAX_LINE_CHARS
+        if caption.num_heard == 1:
+            lines.append(caption.words)
+    assert [word for line in lines for word in line] == texts
+
+
+def test_a_line_rather_ends_with_a_part_of_the_sentence():
+    """But not with a short one."""
+    captions = Captions("")
+    captions.add(timed(*"Well, we could go out into the garden, and look at flowers and trees.".split()))
+    line = captions.at(0)
+    assert line
+    assert " ".join(line.words) == "Well, we could go out into the garden,"
+
+
+def test_a_word_longer_than_a_line_has_its_own():
+    captions = Captions("")
+    captions.add(timed("a", "b" * (MAX_LINE_CHARS + 1), "c"))
+    assert captions.at(1) == Caption(("b" * (MAX_LINE_CHARS + 1),), 1)
+
+
+def test_words_that_come_later_join_the_line():
+    captions = Captions("one two three")
+    captions.add([Word("one", 0, 1)])
+    assert captions.at(0.5) == Caption(("one",), 1)
+    captions.add([Word("two", 1, 2)])
+    captions.add([])
+    assert captions.at(0.5) == Caption(("one", "two"), 1)
+
+
+def test_without_times_words_are_spread_evenly():
+    """First by the usual pace, then over the true length; times that are told are never stretched."""
+    captions = Captions("four four four")
+    assert captions.at(5 * CHAR_S + 0.01) == Caption(("four", "four", "four"), 2)
+    captions.stretch(30.0)
+    assert captions.at(9.9) == Caption(("four", "four", "four"), 1)
+    assert captions.at(20.1) == Caption(("four", "four", "four"), 3)
+    captions.add([Word("four", 0, 1), Word("four", 1, 2)])
+    captions.stretch(30.0)
+    assert captions.at(1.5) == Caption(("four", "four"), 2)
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_no_words_no_captions(text: str):
+    captions = Captions(text)
+    captions.stretch(1.0)
+    assert captions.at(1.0) is None
