@@ -9,13 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from avacast.bench.live_server import live_server
+from avacast.bench.live_server import live_process
 from avacast.bench.model import BundleOption, JsonOption
+from avacast.bench.process_memory import tree_memory_mb
 from avacast.bench.result import Result
 from avacast.bench.viewer import Received, Viewer, open_viewer
 
 SETTLE_S = 5
 CEILING_FPS = 25
+MAX_MEMORY_MB = 900
+"""The target for the whole tree of serving processes."""
 BOX = (0, 0, 16, 16)
 
 
@@ -25,11 +28,13 @@ def browser_rate(
     bundle: BundleOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Serve, watch in a headless Chromium, and report what arrives."""
-    with live_server(bundle) as address, open_viewer(address) as viewer:
+    """Serve, watch in a headless Chromium, and report what arrives, and the memory of server and worker meanwhile."""
+    with live_process(bundle) as server, open_viewer(server.address) as viewer:
         viewer.start(portrait)
         viewer.page.wait_for_timeout(1000 * SETTLE_S)
-        result = Result.of("browser", figures(viewer, viewer.collect(seconds, BOX)))
+        received = viewer.collect(seconds, BOX)
+        memory = {"serving_memory_mb": round(tree_memory_mb(server.pid)), "max_serving_memory_mb": MAX_MEMORY_MB}
+        result = Result.of("browser", figures(viewer, received) | memory)
     if json_file:
         result.save(json_file)
     print(result.to_json())

@@ -25,8 +25,8 @@ DELAY = 16
 NUM_ON_THE_WAY = 2
 """Slots that pass after an interruption before the frames made anew are there (80 ms, a window of work)."""
 
-WINDOW = 20
-"""Frames after a transition (0.8 s) in which it may show: a window's fusion is over by then."""
+WINDOW = 12
+"""Frames after a transition (half a second) in which it may show: a window's fusion is over by then."""
 
 SPEAK, FALL_SILENT, BEGIN_TO_IDLE, INTERRUPT = "speak", "fall silent", "begin to idle", "interrupt"
 PAUSE_SLICES = 100

@@ -43,6 +43,8 @@ class AudioSource:
         self.microphone = Microphone()
         self.hearing = False
         """Whether the slice taken last came from the microphone."""
+        self.overheard: NDArray[np.float32] | None = None
+        """What the microphone brought during the slice taken last, if it was not that slice: somebody speaks too."""
         self.spans: tuple[Span, ...] = ()
         """Which utterances the slice taken last came from."""
         self._utterances: deque[Utterance] = deque()
@@ -78,6 +80,7 @@ class AudioSource:
         heard = self.microphone.pull(num_samples)
         self._forget_said()
         self.hearing = heard is not None and not self._utterances
+        self.overheard = None if self.hearing else heard
         if self._utterances:
             return self._take_speech(num_samples)
         self.spans = ()

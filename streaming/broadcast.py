@@ -17,7 +17,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from avacast.streaming.bitrate_policy import BitratePolicy
 from avacast.streaming.encoder import AudioEncoder, VideoEncoder
-from avacast.streaming.tracks import MAX_AUDIO_WAITING, MAX_VIDEO_WAITING, PacketTrack
+from avacast.streaming.tracks import MAX_AUDIO_WAITING, MAX_VIDEO_WAITING, Packet, PacketTrack
 from avacast.streaming.webrtc_config import VideoCodec
 
 MIN_KEYFRAME_INTERVAL_S = 0.5
@@ -35,12 +35,12 @@ class ViewerVideo(PacketTrack):
         self._broadcast = broadcast
         self._waits_for_keyframe = True
 
-    async def recv(self) -> av.Packet:
+    async def recv(self) -> Packet:
         if self.readyState == "live":
             self._broadcast.join(self)
         return await self._next()
 
-    def put(self, packet: av.Packet) -> None:
+    def put(self, packet: Packet) -> None:
         """Hands on a packet of the stream; a full queue is emptied, for what follows a gap cannot be decoded."""
         if self.is_full:
             self.drop_all()
@@ -146,7 +146,7 @@ class _Stream:
         self._encoder: VideoEncoder | None = None
         self._keyframe_s = float("-inf")
 
-    def encode(self, frame: av.VideoFrame, now_s: float) -> av.Packet:
+    def encode(self, frame: av.VideoFrame, now_s: float) -> Packet:
         rate = self.bitrate.decide(now_s)
         if self._encoder is None or self._encoder.bitrate_bps != rate or not self._encoder.fits(frame):
             self._encoder = VideoEncoder(self._codec, frame.width, frame.height, self._fps, rate)
@@ -167,12 +167,12 @@ class ViewerAudio(PacketTrack):
         super().__init__(MAX_AUDIO_WAITING)
         self._broadcast = broadcast
 
-    async def recv(self) -> av.Packet:
+    async def recv(self) -> Packet:
         if self.readyState == "live":
             self._broadcast.viewers.add(self)
         return await self._next()
 
-    def put(self, packet: av.Packet) -> None:
+    def put(self, packet: Packet) -> None:
         self._put(packet)
 
     def stop(self) -> None:

@@ -57,7 +57,9 @@ class Call:
         self.max_alone_s = MAX_ALONE_S
         self._busy_s = time.monotonic()
         self._answered = False
-        self._session = LiveSession(name, picture, worker, model, self._give_up)
+        self.barge_in = False
+        """Whether the avatar falls silent when somebody begins to speak into the microphone."""
+        self._session = LiveSession(name, picture, worker, model, self._give_up, self._on_onset)
         self._speaker = Speaker(tts, self.begin, self._events.tell)
         self._speech: SpeechConnection | None = None
         self.audience = Audience(
@@ -137,6 +139,11 @@ class Call:
         self._check_open()
         self._speaker.clear()
         return self._session.clear(), self._session.epoch
+
+    def _on_onset(self) -> None:
+        if self.barge_in and not self._reason:
+            position_s, epoch = self.clear()
+            self._events.tell({"type": "interrupted", "by": "microphone", "position_s": position_s, "epoch": epoch})
 
     async def listen_to(self, speech: SpeechConnection) -> None:
         """Serves a client of the speech websocket until it has gone. A later one takes the place of the one before.

@@ -11,15 +11,16 @@ import logging
 from fractions import Fraction
 
 import av
+from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from avacast.streaming.clock import AUDIO_RATE_HZ
+from avacast.streaming.tracks import VIDEO_CLOCK_HZ, Packet
 from avacast.streaming.webrtc_config import VideoCodec
 
 log = logging.getLogger(__name__)
 
-VIDEO_CLOCK_HZ = 90_000
 AUDIO_BITRATE_BPS = 64_000
 MAX_KEYFRAME_INTERVAL = 3_000
 """Frames. Keyframes are made when somebody needs one: they are large, and a picture that pulses every second shows."""
@@ -38,7 +39,7 @@ class VideoEncoder:
         """Whether the frame has the size of this stream."""
         return (frame.width, frame.height) == (self._context.width, self._context.height)
 
-    def encode(self, frame: av.VideoFrame, *, keyframe: bool) -> av.Packet:
+    def encode(self, frame: av.VideoFrame, *, keyframe: bool) -> Packet:
         """The frame in the stream's time base of 1/90000, as a keyframe if asked for."""
         assert self.fits(frame), f"a frame of {frame.width}x{frame.height} in a stream of another size"
         picture = frame.reformat(format="yuv420p")
@@ -63,7 +64,7 @@ class AudioEncoder:
         context.options = {"application": "voip"}
         self._context = context
 
-    def encode(self, frame: av.AudioFrame) -> av.Packet:
+    def encode(self, frame: av.AudioFrame) -> Packet:
         """The packet carries the frame's own time: Opus's start delay is nothing that a player should see."""
         (packet,) = self._context.encode(frame)
         packet.pts, packet.time_base = frame.pts, Fraction(1, AUDIO_RATE_HZ)
@@ -75,7 +76,7 @@ def h264_encoder() -> str:
     """`h264_nvenc` where it opens, else `libx264`."""
     try:
         _open("h264_nvenc", 256, 256, 25, 1_000_000)
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         log.info("H.264 is encoded by x264; NVENC does not open here: %s", error)
         return "libx264"
     return "h264_nvenc"

@@ -27,6 +27,7 @@ from avacast.streaming.clock import AUDIO_RATE_HZ, PACKET_SAMPLES, MediaClock
 from avacast.streaming.decimator import Decimator
 from avacast.streaming.interruption import MAX_RESUME_S, Interruption
 from avacast.streaming.messages import Frames, Ready
+from avacast.streaming.onset import SpeechOnset
 from avacast.streaming.pacer import Pacer, Slot, faded
 from avacast.streaming.playback import Playback
 from avacast.streaming.tracks import AudioTrack, VideoTrack
@@ -51,6 +52,8 @@ FADE = np.linspace(1, 0, AUDIO_RATE_HZ * 5 // 1000, dtype=np.float32)
 class LiveSession:
     """The media of one session. `on_ended(code, message)` is called once if the worker gives it up.
 
+    `on_onset()` is called whenever somebody begins to speak into the microphone while an utterance is said.
+
     Args:
         picture: uint8 [H, W, 3], of any size.
     """
@@ -62,6 +65,7 @@ class LiveSession:
         worker: Worker,
         model: Ready,
         on_ended: Callable[[str, str], None],
+        on_onset: Callable[[], None] = lambda: None,
     ) -> None:
         self.source = AudioSource()
         self.video = VideoTrack(model.fps)
@@ -73,6 +77,8 @@ class LiveSession:
         self._name = name
         self._worker = worker
         self._on_ended = on_ended
+        self._on_onset = on_onset
+        self._onset = SpeechOnset()
         self._clock = MediaClock(time.monotonic(), model.fps)
         still = np.asarray(ImageOps.fit(Image.fromarray(picture), (model.width, model.height)))
         self._pacer = Pacer(self._clock.samples_per_slot, still, max_delay=round(MAX_DELAY_S * model.fps))
@@ -207,9 +213,15 @@ class LiveSession:
         if self._slice is not None:
             self._playback.leave(self._slice, start, stop, pts)
 
+    def _listen_for_onset(self) -> None:
+        overheard = self.source.overheard
+        if overheard is not None and self._onset.push(overheard):
+            asyncio.get_running_loop().call_soon(self._on_onset)  # not in the middle of a slot
+
     def _next_slot(self) -> Slot:
         if self.opened:
             heard = self.source.take(self._clock.samples_per_slot)
+            self._listen_for_onset()
             number = self._pacer.push_audio(heard)
             self._playback.enter(number, self.source.spans)
             self._worker.push(self._name, number, self._decimator.push(heard), self._pacer.position)

@@ -1,6 +1,6 @@
 """The model that a command runs: from which folder, on which device, in which precision, in which runtimes.
 
-Both functions import torch when they are called, so a server may hand them to its worker process. Knows the engine's
+The functions import torch when they are called, so a server may hand them to its worker process. Knows the engine's
 door; how a network's runtime is chosen is the engine's.
 """
 
@@ -69,3 +69,11 @@ def chosen_device(device: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise Unavailable("there is no GPU that PyTorch can use; say --device cpu")
     return device
+
+
+def set_threads(threads: int) -> None:
+    """Limits torch's CPU threads; 0 leaves them."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)

@@ -31,7 +31,7 @@ class Origins:
 
     def headers(self, origin: str | None) -> dict[str, str]:
         """For the answer to a page of another site; none for anybody else."""
-        if origin not in self._allowed or origin is None:
+        if origin is None or origin not in self._allowed:
             return {}
         return {
             "Access-Control-Allow-Origin": origin,

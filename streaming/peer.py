@@ -166,8 +166,9 @@ class Peer:
 
     def _settle_directions(self) -> None:
         """Nobody's picture is received, and sound only where somebody hears it."""
+        sent = [track for track in (self._audio, self._video) if track]
         for transceiver in self._transceivers():
-            if transceiver.sender.track is None:
+            if transceiver.sender.track not in sent:
                 hears = transceiver.kind == "audio" and self._hear
                 transceiver.direction = "recvonly" if hears else "inactive"
             guard_receiver(transceiver.receiver)

@@ -21,7 +21,7 @@ from avacast.engine.errors import BadSetting
 from avacast.engine.profile import ProfileName
 from avacast.streaming.audio_file import AudioFile, Sound, num_video_frames
 from avacast.streaming.gallery import find_portrait
-from avacast.streaming.model import DeviceOption, ExportsOption, load_fastest, load_repeatable
+from avacast.streaming.model import DeviceOption, ExportsOption, load_fastest, load_repeatable, set_threads
 from avacast.streaming.offline_render import (
     ALPHA,
     AUDIO_SCALE,
@@ -146,14 +146,6 @@ def load_picture(portrait: str) -> NDArray[np.uint8]:
     from avacast.engine.portrait import load_portrait
 
     return load_portrait(find_portrait(portrait))
-
-
-def set_threads(threads: int) -> None:
-    """Limits torch's CPU threads; 0 leaves them."""
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
 
 
 def render_video(

@@ -14,7 +14,7 @@ import contextlib
 import queue
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from aiortc import MediaStreamTrack, RTCRtpReceiver, RTCRtpSender
 from aiortc.rtp import (
@@ -87,8 +87,8 @@ def guard_sender(
 def guard_receiver(receiver: RTCRtpReceiver) -> None:
     """Bounds what a receiver keeps. Call it when its transport is chosen and before its first packet."""
     replace_seam(receiver, "_RTCRtpReceiver__decoder_queue", DropOldestThreadQueue(MAX_RECEIVED))
-    track: MediaStreamTrack | None = receiver.track
-    if track is not None:
+    # None where nothing is received, whatever the stack's own types say.
+    if track := cast("MediaStreamTrack | None", receiver.track):
         replace_seam(track, "_queue", DropOldestQueue(MAX_RECEIVED))
     router = read_seam(receiver.transport, "_rtp_router")
     known, route = read_seam(router, "ssrc_table"), read_seam(router, "route_rtp")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.streaming.audio_file import AudioBlock
-from avacast.streaming.model import load_fastest
+from avacast.streaming.model import load_fastest, set_threads
 from avacast.streaming.render import (
     BundleOption,
     OutputOption,
@@ -21,7 +21,6 @@ from avacast.streaming.render import (
     ThreadsOption,
     load_picture,
     render_video,
-    set_threads,
 )
 from avacast.streaming.video_file import check_output
 

@@ -57,6 +57,7 @@ class _Message(BaseModel):
 
 class NewSession(_Message):
     portrait: str = Field(max_length=64)
+    barge_in: bool = False
 
 
 class Offer(_Message):
@@ -174,6 +175,7 @@ async def add_portrait(request: Request, portraits: ThePortraits) -> dict[str, A
 @router.post("/api/sessions", status_code=HTTPStatus.CREATED)
 async def create_session(new: NewSession, calls: TheCalls, portraits: ThePortraits) -> dict[str, str]:
     call = calls.create(portraits.get(new.portrait).picture)
+    call.barge_in = new.barge_in
     return {"id": call.name, "state": call.state}
 
 

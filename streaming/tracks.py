@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from fractions import Fraction
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import av
 import numpy as np
@@ -26,6 +26,9 @@ sender takes them at once while it is alive, so only a peer that has gone, or is
 
 
 Item = TypeVar("Item")
+
+# Generic to the type checker only: at run time av's class takes no arguments.
+Packet: TypeAlias = "av.Packet[Any]"
 
 
 class QueueTrack(MediaStreamTrack, Generic[Item]):
@@ -68,7 +71,7 @@ class QueueTrack(MediaStreamTrack, Generic[Item]):
             self._items.put_nowait(None)
 
 
-class PacketTrack(QueueTrack[av.Packet]):
+class PacketTrack(QueueTrack[Packet]):
     """Encoded packets, which the sender only cuts to the size of datagrams."""
 
 

@@ -26,6 +26,9 @@ from avacast.training.optimiser import Optimiser
 
 log = logging.getLogger(__name__)
 
+AUTOENCODER = "autoencoder.pt"
+"""The stage's file in the folder of a run."""
+
 
 @dataclass(frozen=True)
 class AutoencoderRecipe:
@@ -128,7 +131,7 @@ def train_autoencoder(
     initialise_as_pooling(vae)
     vae.to(device)
     optimiser = Optimiser(vae, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
-    path = folder / "autoencoder.pt"
+    path = folder / AUTOENCODER
     load_stage(path, vae, optimiser)
     if optimiser.step_index < recipe.num_steps:
         _run(vae, optimiser, recipe, path, "auto-encoder", seed, size, recipe.num_steps)

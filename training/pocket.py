@@ -17,10 +17,11 @@ from avacast.engine.bundle import write_bundle
 from avacast.engine.config import POCKET, ModelConfig
 from avacast.engine.networks import Networks
 from avacast.engine.precision_choice import choose_precision
-from avacast.training.autoencoder import AutoencoderRecipe, train_autoencoder, train_decoder
+from avacast.training.autoencoder import AUTOENCODER, AutoencoderRecipe, train_autoencoder
 from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips, cache_clips, load_clips
+from avacast.training.decoder import DecoderRecipe, train_decoder
 from avacast.training.speech_encoder import SpeechEncoderRecipe, train_speech_encoder
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PocketRecipe:
-    """All three stages."""
+    """All four stages."""
 
     speech_encoder: SpeechEncoderRecipe = field(default_factory=SpeechEncoderRecipe)
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
     avatar: AvatarRecipe = field(default_factory=AvatarRecipe)
+    decoder: DecoderRecipe = field(default_factory=DecoderRecipe)
 
 
 def pocket(
@@ -46,7 +48,8 @@ def pocket(
 ) -> None:
     """Train the embedded pocket avatar from nothing: draw, speak, learn, and write the bundle.
 
-    Three stages: a speech encoder that hears mouths, an auto-encoder that draws them, a transformer that moves them.
+    Four stages: a speech encoder that hears mouths, an auto-encoder that draws them, a transformer that moves them,
+    and a decoder that learns to draw what the transformer makes.
     Stop it at any time; the same command goes on where it stopped.
     """
     torch.set_num_threads(threads)
@@ -61,6 +64,7 @@ def pocket(
     with logging_redirect_tqdm():
         config, networks, clips = prepare(POCKET, recipe, output, seed, device)
         avatar = train_avatar(networks, config, recipe.avatar, clips, output, seed, device)
+        finish(networks, config, recipe.decoder, avatar, seed)
     publish(config, networks, averaged_weights(avatar), bundle)
     log.info("the bundle is written to %s", bundle)
 
@@ -76,7 +80,6 @@ def prepare(
     networks.speech_encoder.load_state_dict(averaged_weights(speech, "encoder."))
     networks.vae.load_state_dict(averaged_weights(autoencoder))
     networks = networks.for_inference(device, choose_precision(config, device))
-    decoder = train_decoder(config.vae, recipe.autoencoder, autoencoder, output, seed, size, device)
     avatar = recipe.avatar
     paths = cache_clips(
         networks, config, output / "cache", first_seed=seed, num_clips=avatar.num_clips, num_latents=avatar.num_latents
@@ -86,8 +89,15 @@ def prepare(
     config = dataclasses.replace(config, vae=dataclasses.replace(config.vae, latents_mean=mean, latents_std=std))
     normalised = Networks.build(config)
     normalised.speech_encoder.load_state_dict(networks.speech_encoder.state_dict())
-    normalised.vae.load_state_dict(averaged_weights(decoder))
+    normalised.vae.load_state_dict(networks.vae.state_dict())
     return config, normalised.for_inference(device, choose_precision(config, device)), clips
+
+
+def finish(networks: Networks, config: ModelConfig, recipe: DecoderRecipe, avatar: Path, seed: int) -> None:
+    """The last stage: gives `networks` the trained transformer `avatar`, and a decoder that is trained for it."""
+    networks.dit.load_state_dict(averaged_weights(avatar))
+    decoder = train_decoder(networks, config, recipe, avatar.parent / AUTOENCODER, avatar.parent, seed)
+    networks.vae.load_state_dict(averaged_weights(decoder))
 
 
 def publish(config: ModelConfig, networks: Networks, dit: dict[str, torch.Tensor], bundle: Path) -> None:

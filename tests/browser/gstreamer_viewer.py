@@ -1,8 +1,12 @@
 """A WHEP viewer made of GStreamer's webrtcbin, run by the system's Python, which has its bindings.
 
 Usage: gstreamer_viewer.py URL SECONDS [VP8|H264]. Prints one JSON line: frames and sound buffers received, picture
-size, peak of the sound, and the state of the connection. It ends its session with DELETE.
+size, peak of the sound, and the state of the connection. SECONDS count from the first picture, which may take
+a while on a busy machine. It ends its session with DELETE.
 """
+
+# The bindings have no types to write down.
+# ruff: noqa: ANN001, ANN002, ANN204
 
 import json
 import sys
@@ -16,6 +20,7 @@ gi.require_version("GstWebRTC", "1.0")
 gi.require_version("GstSdp", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 
+MAX_WAIT_S = 40
 CAPS = {
     "VP8": "application/x-rtp,media=video,encoding-name=VP8,payload=96,clock-rate=90000",
     "H264": "application/x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1,"
@@ -30,9 +35,10 @@ def described(kind, text):
 
 
 class Viewer:
-    def __init__(self, url, codec):
+    def __init__(self, url, duration_s, codec):
         Gst.init(None)
-        self.url, self.resource = url, None
+        self.url, self.duration_s, self.resource = url, duration_s, None
+        self.loop = GLib.MainLoop()
         self.received = {"video": 0, "audio": 0, "size": None, "peak": 0}
         self.pipeline = Gst.Pipeline.new("viewer")
         self.webrtc = Gst.ElementFactory.make("webrtcbin", "webrtc")
@@ -88,24 +94,26 @@ class Viewer:
         pad.link(sink.get_static_pad("sink"))
 
     def on_media(self, _, buffer, pad, kind):
+        if kind == "video" and not self.received[kind]:
+            GLib.timeout_add(int(1000 * self.duration_s), self.finish)
         self.received[kind] += 1
         if kind == "video":
             caps = pad.get_current_caps().get_structure(0)
             self.received["size"] = [caps.get_value("width"), caps.get_value("height")]
         else:
             data = buffer.extract_dup(0, buffer.get_size())
-            self.received["peak"] = max(self.received["peak"], max(abs(s) for s in memoryview(data).cast("h")[::16]))
+            self.received["peak"] = max(self.received["peak"], *(abs(s) for s in memoryview(data).cast("h")[::16]))
 
-    def finish(self, loop):
+    def finish(self):
         self.received["state"] = self.webrtc.get_property("connection-state").value_nick
         request = urllib.request.Request(self.resource, method="DELETE")
         self.received["deleted"] = urllib.request.urlopen(request, timeout=5).status
         print(json.dumps(self.received))
         self.pipeline.set_state(Gst.State.NULL)
-        loop.quit()
+        self.loop.quit()
 
 
-loop = GLib.MainLoop()
-viewer = Viewer(sys.argv[1], sys.argv[3] if len(sys.argv) > 3 else "VP8")
-GLib.timeout_add(int(1000 * float(sys.argv[2])), viewer.finish, loop)
-loop.run()
+if __name__ == "__main__":
+    viewer = Viewer(sys.argv[1], float(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "VP8")
+    GLib.timeout_add_seconds(MAX_WAIT_S, viewer.loop.quit)
+    viewer.loop.run()

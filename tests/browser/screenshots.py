@@ -1,8 +1,12 @@
-"""Pictures of the page in all its states, to be looked at: `python tests/browser/screenshots.py FOLDER`."""
+"""Pictures of the page in all its states, to be looked at: `python tests/browser/screenshots.py FOLDER`.
+
+Set AVACAST_BUNDLE to see another model than the embedded one.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +72,7 @@ def usual(browser: Browser, address: str, folder: Path, name: str, context: dict
     page.screenshot(path=folder / f"{name}-dark.png")
     page.screenshot(path=folder / f"{name}-dark-whole.png", full_page=True)
     page.emulate_media(color_scheme="light")
+    speak(page)  # a busy machine takes its time for the pictures above
     page.click("#interrupt")
     page.wait_for_selector("#resume", state="visible")
     page.screenshot(path=folder / f"{name}-interrupted.png")
@@ -90,7 +95,8 @@ def main(folder: Path) -> None:
             return playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS, permission])
 
         browser, refusing = launch("--use-fake-ui-for-media-stream"), launch("--deny-permission-prompts")
-        with live_server() as address:
+        bundle = os.environ.get("AVACAST_BUNDLE")
+        with live_server(Path(bundle) if bundle else None) as address:
             usual(browser, address, folder, "desktop", DESKTOP)
             usual(browser, address, folder, "phone", PHONE)
             refused = open_page(refusing, address, **DESKTOP)

@@ -100,7 +100,7 @@ def test_a_graph_that_cannot_be_built_is_refused_in_the_librarys_words(tmp_path:
 
 def test_a_builder_that_is_missing_is_said_so(tmp_path: Path):
     """A library that cannot be imported ends its process; the export says which."""
-    with pytest.raises(Unavailable, match="no_such_library cannot build step \\(No module named")):
+    with pytest.raises(Unavailable, match=r"no_such_library cannot build step \(No module named"):
         PlanBuilder("no_such_library", tmp_path / "t").build(tmp_path / "step.onnx", tmp_path / "p", say_nothing)
 
 

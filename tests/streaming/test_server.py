@@ -236,7 +236,7 @@ def test_a_viewer_sees_and_hears_and_is_told(base: str, client: httpx.Client, se
     assert set(received["video"]) == {64}
     assert 60 < len(received["video"]) < 140
     assert sum(loud > 1000 for loud in received["audio"]) > 10
-    states = [event["state"] for event in events]
+    states = [event["state"] for event in events if event["type"] == "status"]
     assert "live" in states
     assert states[-1] == "ended"
     assert events[-1]["reason"]["code"] == "stopped"

@@ -46,7 +46,7 @@ class StunServer(asyncio.DatagramProtocol):
     transport: asyncio.DatagramTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.DatagramTransport, transport)
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         request = stun.parse_message(data)
@@ -277,7 +277,8 @@ def test_candidates_need_the_tag_of_their_generation(client: httpx.Client, sessi
         other = format_fragment("otherone", pwd, "audio", "0", [])
         assert error_of(patch(other, **{"If-Match": viewer.etag})) == (412, "precondition_failed")
         assert error_of(patch("nonsense", **{"If-Match": viewer.etag})) == (400, "bad_sdp_fragment")
-        wrong = await asyncio.to_thread(client.patch, viewer.location, content=body, headers=SDP | {"If-Match": viewer.etag})
+        mistyped = SDP | {"If-Match": viewer.etag}
+        wrong = await asyncio.to_thread(client.patch, viewer.location, content=body, headers=mistyped)
         assert error_of(wrong) == (415, "unsupported_media_type")
         elsewhere = viewer.location.replace("/whep/", "/whip/")
         assert error_of(await asyncio.to_thread(client.delete, elsewhere)) == (404, "not_found")
