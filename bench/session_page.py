@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 RATE_HZ = 48_000
-MAX_OPEN_MS = 30_000
+MAX_OPEN_MS = 20_000
 
 # All times are performance.now(), milliseconds. Pixels of the box and all sound are kept until `collect`.
 SCRIPT = """
+const MAX_OPEN_MS = %d;
 window.bench = {
   log: [], frames: [], pixels: [], chunks: [], sound: [], stats: [],
   note(name, more = {}) { this.log.push({name, at: performance.now(), ...more}); },
@@ -57,7 +58,10 @@ window.bench = {
     this.note("offer");
     const {type, sdp} = peer.localDescription;
     await peer.setRemoteDescription(await this.ask("POST", `/api/sessions/${this.id}/offer`, {type, sdp}));
-    await first;
+    const late = new Promise((done) => setTimeout(done, MAX_OPEN_MS, "late"));
+    if (await Promise.race([first, late]) === "late") {
+      throw new Error(`no picture within ${MAX_OPEN_MS} ms; ${JSON.stringify(this.log)}`);
+    }
     this.polling = setInterval(() => this.poll(), 500);
   },
   watch([top, left, bottom, right], done) {
@@ -149,7 +153,7 @@ window.bench = {
     await this.ask("DELETE", `/api/sessions/${this.id}`);
   },
 };
-"""
+""".replace("%d", str(MAX_OPEN_MS), 1)
 
 
 @dataclass(frozen=True)

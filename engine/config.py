@@ -173,12 +173,10 @@ class ModelConfig(FrozenConfig):
                 return self.profiles.offline or Profile(replace(self.window, settle=None), most)
         raise BadSetting(f"there is no profile {name!r}; there are {', '.join(get_args(ProfileName))}")
 
-    @property
-    def idle_profile(self) -> Profile:
-        """For a live avatar that is silent: the windows of `mic` in half the steps."""
-        mic = self.profile("mic")
-        sampler = mic.sampler or self.sampler
-        return replace(mic, lookahead=0, sampler=replace(sampler, num_steps=max(1, sampler.num_steps // 2)))
+    def idle(self, profile: Profile) -> Profile:
+        """For an avatar that is silent in a session of that profile: the same windows in half the steps."""
+        sampler = profile.sampler or self.sampler
+        return replace(profile, lookahead=0, sampler=replace(sampler, num_steps=max(1, sampler.num_steps // 2)))
 
     @property
     def longest_window(self) -> int:

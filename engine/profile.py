@@ -13,6 +13,8 @@ from avacast.engine.errors import BadSetting
 from avacast.engine.frozen_config import FrozenConfig
 
 ProfileName = Literal["mic", "tts", "offline"]
+LiveProfile = Literal["mic", "tts"]
+"""Those that do not wait for all sound."""
 
 
 @dataclass(frozen=True)

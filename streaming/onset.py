@@ -37,12 +37,8 @@ class SpeechOnset:
     def push(self, samples: NDArray[np.float32]) -> bool:
         """Hears float32 [N]; True once, when somebody has begun. Another onset needs a pause before it."""
         level_db = 20 * np.log10(max(float(np.sqrt(np.mean(np.square(samples)))), 1e-5))
-        if self._noise_db is None:
-            self._noise_db = level_db
+        noise_db = level_db if self._noise_db is None else self._noise_db
         was = sum(self._voiced) >= VOICED
-        self._voiced.append(level_db > max(self._noise_db + ABOVE_NOISE_DB, LEAST_DB))
-        if level_db < self._noise_db:
-            self._noise_db += FALL * (level_db - self._noise_db)
-        else:
-            self._noise_db += RISE_DB
+        self._voiced.append(level_db > max(noise_db + ABOVE_NOISE_DB, LEAST_DB))
+        self._noise_db = noise_db + (FALL * (level_db - noise_db) if level_db < noise_db else RISE_DB)
         return sum(self._voiced) >= VOICED and not was

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from avacast.engine.errors import Unavailable
+from avacast.engine.profile import LiveProfile
 from avacast.streaming.model import DeviceOption, ExportsOption, load_fastest, load_repeatable
 from avacast.streaming.recorded_session import RecordingFolder
 
@@ -46,6 +47,10 @@ def serve(
             "the fastest here, by a short test."
         ),
     ] = "auto",
+    profile: Annotated[
+        LiveProfile,
+        typer.Option(help="mic: the least delay. tts: larger windows that look ahead where speech comes fast enough."),
+    ] = "mic",
     device: DeviceOption = "auto",
     exports: ExportsOption = None,
     tts: Annotated[
@@ -138,7 +143,7 @@ def serve(
         from avacast.streaming.server import make_app
         from avacast.streaming.worker import Worker
 
-        worker = Worker(load, num_threads=num_threads, recordings=recordings)
+        worker = Worker(load, num_threads=num_threads, profile=profile, recordings=recordings)
         app = make_app(
             worker,
             max_sessions=max_sessions,

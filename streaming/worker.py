@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avacast.engine.errors import AvacastError, Unavailable
+from avacast.engine.profile import LiveProfile
 from avacast.streaming.channel import Channel
 from avacast.streaming.messages import (
     Alive,
@@ -63,14 +64,23 @@ class Worker:
     Args:
         load: called in the process, returns the Pipeline; must be picklable.
         num_threads: of torch in the process.
+        profile: of every session.
         recordings: where every session is recorded; None records none.
     """
 
-    def __init__(self, load: Callable[[], Any], *, num_threads: int, recordings: RecordingFolder | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Any],
+        *,
+        num_threads: int,
+        profile: LiveProfile = "mic",
+        recordings: RecordingFolder | None = None,
+    ) -> None:
         self.model: Ready | None = None
         """The loaded model; None while none is loaded."""
         self._load = load
         self._num_threads = num_threads
+        self._profile: LiveProfile = profile
         self._recordings = recordings
         self._listeners: dict[str, Listener] = {}
         self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)
@@ -133,7 +143,7 @@ class Worker:
         self._loaded = loop.create_future()
         self._process = context.Process(
             target=run,
-            args=(theirs, self._load, self._num_threads, self._recordings),
+            args=(theirs, self._load, self._num_threads, self._profile, self._recordings),
             name="avacast-worker",
             daemon=True,
         )

@@ -18,12 +18,12 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from avacast.engine.errors import AvacastError
+from avacast.engine.profile import LiveProfile
 from avacast.streaming.channel import Channel
 from avacast.streaming.lane import Lane
 from avacast.streaming.messages import (
@@ -52,18 +52,6 @@ queue filling up."""
 ALIVE_INTERVAL_S = 1.0
 
 
-def load_bundle(path: Path | None, precision: str = "auto") -> Pipeline:
-    """Loads the model in the folder `path`, None for the embedded one; the heavy imports happen here.
-
-    `precision` as in `Precision.asked`. Raises BadBundle, BadSetting.
-    """
-    from avacast.engine.bundle import embedded_bundle
-    from avacast.engine.pipeline import Pipeline
-    from avacast.engine.precision import Precision
-
-    return Pipeline.load(path or embedded_bundle(), dtype=Precision.asked(precision))
-
-
 class EngineLoop:
     """All sessions of the process. `post` takes the events; it returns False when it could not.
 
@@ -71,13 +59,18 @@ class EngineLoop:
     """
 
     def __init__(
-        self, pipeline: Pipeline, post: Callable[[Event], bool], recordings: RecordingFolder | None = None
+        self,
+        pipeline: Pipeline,
+        post: Callable[[Event], bool],
+        profile: LiveProfile = "mic",
+        recordings: RecordingFolder | None = None,
     ) -> None:
         self.lanes: dict[str, Lane] = {}
         self.config = pipeline.config
         self.precision = str(pipeline.networks.precision)
         self._pipeline = pipeline
         self._post = post
+        self._profile: LiveProfile = profile
         self._recordings = recordings
         self._turns: deque[str] = deque()
 
@@ -102,19 +95,23 @@ class EngineLoop:
 
     def _open(self, command: Open) -> None:
         familiar = self._pipeline.is_familiar(command.picture)
-        session: AnySession = self._pipeline.open_session(command.picture, seed=command.seed, interruptible=True)
+        session: AnySession = self._pipeline.open_session(
+            command.picture, seed=command.seed, profile=self._profile, interruptible=True
+        )
         if self._recordings:
             session = self._recordings.begin_if_possible(
                 session, self._pipeline, command.picture, command.seed, command.session
             )
-        self.lanes[command.session] = Lane(session, self.config.samples_per_frame, self.config.idle_profile)
+        self.lanes[command.session] = Lane(session, self.config.samples_per_frame, self.config.idle(session.profile))
         self._turns.append(command.session)
         self._post(Opened(command.session, familiar))
 
     def warm_up(self) -> None:
         """Runs every network once, so that the first viewer does not wait for what is prepared on first use."""
         grey = np.full((self.config.height, self.config.width, 3), 128, np.uint8)
-        Lane(self._pipeline.open_session(grey, interruptible=True), self.config.samples_per_frame).close()
+        Lane(
+            self._pipeline.open_session(grey, profile=self._profile, interruptible=True), self.config.samples_per_frame
+        ).close()
         self._pipeline.is_familiar(grey)
 
     def _advance(self, session: str) -> None:
@@ -153,6 +150,7 @@ def run(
     connection: Connection[Any, Any],
     load: Callable[[], Pipeline],
     num_threads: int,
+    profile: LiveProfile = "mic",
     recordings: RecordingFolder | None = None,
 ) -> None:
     """The process's main function: loads the model, reports Ready or Failed, then serves until the pipe closes."""
@@ -169,7 +167,7 @@ def run(
         import torch
 
         torch.set_num_threads(num_threads)
-        engine = EngineLoop(load(), channel.post, recordings)
+        engine = EngineLoop(load(), channel.post, profile, recordings)
         engine.warm_up()
     except AvacastError as error:
         channel.post(Failed(error.code, str(error), error.exit_code))

@@ -26,9 +26,6 @@ from avacast.training.optimiser import Optimiser
 
 log = logging.getLogger(__name__)
 
-AUTOENCODER = "autoencoder.pt"
-"""The stage's file in the folder of a run."""
-
 
 @dataclass(frozen=True)
 class AutoencoderRecipe:
@@ -131,7 +128,7 @@ def train_autoencoder(
     initialise_as_pooling(vae)
     vae.to(device)
     optimiser = Optimiser(vae, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
-    path = folder / AUTOENCODER
+    path = folder / "autoencoder.pt"
     load_stage(path, vae, optimiser)
     if optimiser.step_index < recipe.num_steps:
         _run(vae, optimiser, recipe, path, "auto-encoder", seed, size, recipe.num_steps)

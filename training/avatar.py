@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 class AvatarRecipe:
     """Sizes of stage 3."""
 
-    num_clips: int = 850
+    num_clips: int = 1200
     num_latents: int = 9
     window_lengths: tuple[int, ...] = (6, 6, 4)
     """Drawn from at every step: the windows of the profiles, and that of the longest twice."""
     batch_size: int = 12
-    num_steps: int = 2000
+    num_steps: int = 3200
     lr: float = 1.5e-3
     ema: float = 0.998
     face_weight: float = 1.0

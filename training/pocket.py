@@ -17,11 +17,10 @@ from avacast.engine.bundle import write_bundle
 from avacast.engine.config import POCKET, ModelConfig
 from avacast.engine.networks import Networks
 from avacast.engine.precision_choice import choose_precision
-from avacast.training.autoencoder import AUTOENCODER, AutoencoderRecipe, train_autoencoder
+from avacast.training.autoencoder import AutoencoderRecipe, train_autoencoder
 from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips, cache_clips, load_clips
-from avacast.training.decoder import DecoderRecipe, train_decoder
 from avacast.training.speech_encoder import SpeechEncoderRecipe, train_speech_encoder
 
 log = logging.getLogger(__name__)
@@ -29,12 +28,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PocketRecipe:
-    """All four stages."""
+    """All three stages."""
 
     speech_encoder: SpeechEncoderRecipe = field(default_factory=SpeechEncoderRecipe)
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
     avatar: AvatarRecipe = field(default_factory=AvatarRecipe)
-    decoder: DecoderRecipe = field(default_factory=DecoderRecipe)
 
 
 def pocket(
@@ -48,8 +46,7 @@ def pocket(
 ) -> None:
     """Train the embedded pocket avatar from nothing: draw, speak, learn, and write the bundle.
 
-    Four stages: a speech encoder that hears mouths, an auto-encoder that draws them, a transformer that moves them,
-    and a decoder that learns to draw what the transformer makes.
+    Three stages: a speech encoder that hears mouths, an auto-encoder that draws them, a transformer that moves them.
     Stop it at any time; the same command goes on where it stopped.
     """
     torch.set_num_threads(threads)
@@ -64,7 +61,6 @@ def pocket(
     with logging_redirect_tqdm():
         config, networks, clips = prepare(POCKET, recipe, output, seed, device)
         avatar = train_avatar(networks, config, recipe.avatar, clips, output, seed, device)
-        finish(networks, config, recipe.decoder, avatar, seed)
     publish(config, networks, averaged_weights(avatar), bundle)
     log.info("the bundle is written to %s", bundle)
 
@@ -91,13 +87,6 @@ def prepare(
     normalised.speech_encoder.load_state_dict(networks.speech_encoder.state_dict())
     normalised.vae.load_state_dict(networks.vae.state_dict())
     return config, normalised.for_inference(device, choose_precision(config, device)), clips
-
-
-def finish(networks: Networks, config: ModelConfig, recipe: DecoderRecipe, avatar: Path, seed: int) -> None:
-    """The last stage: gives `networks` the trained transformer `avatar`, and a decoder that is trained for it."""
-    networks.dit.load_state_dict(averaged_weights(avatar))
-    decoder = train_decoder(networks, config, recipe, avatar.parent / AUTOENCODER, avatar.parent, seed)
-    networks.vae.load_state_dict(averaged_weights(decoder))
 
 
 def publish(config: ModelConfig, networks: Networks, dit: dict[str, torch.Tensor], bundle: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from avacast.engine.bundle import embedded_bundle, load_bundle, write_bundle
-from avacast.engine.config import POCKET, ModelConfig, VAEConfig
+from avacast.engine.config import ModelConfig, VAEConfig
 from avacast.engine.errors import BadBundle, BadPortrait, BadSetting
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.portrait import Picture, load_portrait
@@ -137,8 +137,7 @@ def test_the_engine_imports_without_the_rooms_heavy_neighbours():
 
 def test_a_picture_unlike_those_that_the_model_draws_is_known_as_such():
     """The embedded model was made for drawn faces: one of them is familiar, noise is not; other models take all."""
-    embedded = Pipeline.load(embedded_bundle())
-    pocket = Pipeline(replace(embedded.config, familiar_psnr_db=POCKET.familiar_psnr_db), embedded.networks)
+    pocket = Pipeline.load(embedded_bundle())
     drawn = sorted(Path(str(importlib.resources.files("avacast.gallery"))).glob("*.png"))
     assert all(pocket.is_familiar(load_portrait(path)) for path in drawn[:3])
     assert not pocket.is_familiar(PICTURE)

@@ -39,7 +39,7 @@ def utterance() -> Samples:
 def changes(pipeline: Pipeline) -> Iterator[Profile]:
     for name in ("tts", "mic", "offline", "mic"):
         yield pipeline.config.profile(name)
-    yield pipeline.config.idle_profile
+    yield pipeline.config.idle(pipeline.config.profile("mic"))
     yield pipeline.config.profile("mic")
 
 

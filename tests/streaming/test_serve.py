@@ -104,10 +104,13 @@ def test_a_damaged_bundle_is_one_line(bundle: Path, tmp_path: Path):
         (("--tts", "elevenlabs"), "elevenlabs needs a key; set the environment variable ELEVENLABS_API_KEY"),
         (("--tts", "nobody"), "there is no speech service 'nobody'; choose one of espeak, elevenlabs, "),
         (("--tts-voice", "f3"), "the embedded voice takes neither --tts-voice nor --tts-url"),
+        (("--ice-server", "turn.example"), "'turn.example' is no ICE server; write it like stun:host:3478 or "),
+        (("--ice-server", "turn:turn.example"), "turn:turn.example needs a name and a password; give --ice-username "),
+        (("--allow-origin", "*"), "'*' is no origin; write it like https://player.example, without a path"),
     ],
-    ids=["no key", "unknown", "voice"],
+    ids=["no key", "unknown", "voice", "no ICE server", "no password", "no origin"],
 )
-def test_a_speech_service_that_cannot_be_used_is_one_line_before_anything_is_loaded(
+def test_a_setting_that_cannot_be_used_is_one_line_before_anything_is_loaded(
     arguments: tuple[str, ...], text: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)

@@ -17,8 +17,8 @@ import pytest
 from avacast.engine.errors import BadBundle, Unavailable
 from avacast.engine.pipeline import Pipeline
 from avacast.streaming.messages import Frames
+from avacast.streaming.model import load_repeatable
 from avacast.streaming.worker import Worker
-from avacast.streaming.worker_process import load_bundle
 
 SILENCE = np.zeros(640, np.float32)
 
@@ -32,6 +32,7 @@ class Heard:
         self.ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
 
     def on_opened(self, familiar: bool) -> None:
+        self.familiar = familiar
         self.opened.set()
 
     def on_frames(self, frames: Frames) -> None:
@@ -111,7 +112,7 @@ def test_a_model_that_does_not_load_raises_its_own_error(tmp_path: Path):
 
     async def scenario() -> None:
         with pytest.raises(BadBundle, match="nothing-here"):
-            async with running(partial(load_bundle, tmp_path / "nothing-here")):
+            async with running(partial(load_repeatable, tmp_path / "nothing-here")):
                 pass
 
     asyncio.run(scenario())

@@ -173,7 +173,7 @@ def test_long_silence_costs_fewer_steps_until_somebody_speaks(load_tiny: Callabl
     """The idle profile begins after two seconds of silence and ends with the first slice that is none."""
     pipeline = load_tiny()
     session = pipeline.open_session(picture, interruptible=True)
-    talking, idle = session.profile, pipeline.config.idle_profile
+    talking, idle = session.profile, pipeline.config.idle(session.profile)
     lane = Lane(session, len(SILENCE), idle)
     numbers: list[int] = []
     for number in range(2 * IDLE_AFTER + 40):

@@ -17,8 +17,7 @@ from avacast.training.autoencoder import AutoencoderRecipe, initialise_as_poolin
 from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips
-from avacast.training.decoder import DecoderRecipe, texture
-from avacast.training.pocket import PocketRecipe, finish, prepare, publish
+from avacast.training.pocket import PocketRecipe, prepare, publish
 from avacast.training.speech_encoder import SpeechEncoderRecipe
 
 # Autocast meets RMSNorm's float32 weight with bfloat16 input; torch says so once and computes in float32.
@@ -30,7 +29,6 @@ RECIPE = PocketRecipe(
     AvatarRecipe(
         num_clips=2, num_latents=4, batch_size=2, num_steps=3, validate_every=100, window_lengths=(3, 4), compile=False
     ),
-    DecoderRecipe(num_clips=2, clip_frames=25, num_latents=2, num_drawn=3, crop=32, batch_size=2, num_steps=2),
 )
 
 
@@ -56,7 +54,6 @@ def run(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     folder = tmp_path_factory.mktemp("run")
     trained, networks, clips = prepare(config, RECIPE, folder, seed=0)
     avatar = train_avatar(networks, trained, RECIPE.avatar, clips, folder, seed=0, report=False)
-    finish(networks, trained, RECIPE.decoder, avatar, seed=0)
     publish(trained, networks, averaged_weights(avatar), folder / "bundle")
     return folder, trained, clips
 
@@ -103,23 +100,6 @@ def test_a_finished_run_goes_on_where_it_stopped(
     after = averaged_weights(folder / "avatar.pt")
     assert again == trained
     assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_the_last_stage_changes_the_decoder_alone(run: tuple[Path, ModelConfig, CachedClips]) -> None:
-    """The transformer was trained on the encoder's latents: those stay what they are."""
-    folder, _, _ = run
-    before, after = averaged_weights(folder / "autoencoder.pt"), averaged_weights(folder / "decoder.pt")
-    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("encoder."))
-    assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("decoder."))
-
-
-def test_texture_tells_sharp_from_soft_wherever_the_edges_lie() -> None:
-    """A moved picture has the same texture on average, a blurred one has less."""
-    frames = (torch.rand(1, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) > 0.5).float()
-    soft = torch.nn.functional.avg_pool2d(frames.flatten(0, 1), 3, stride=1, padding=1)[None]
-    sharp = texture(frames).mean()
-    assert texture(frames.roll(2, dims=4)).mean() == pytest.approx(float(sharp), rel=0.02)
-    assert texture(soft).mean() < 0.5 * sharp
 
 
 def test_an_untrained_autoencoder_already_carries_colours() -> None:
