@@ -31,6 +31,8 @@ from avacast.streaming.speech_messages import (
     PlaybackFinished,
     PlaybackStarted,
     Ready,
+    Resume,
+    Resumed,
     Start,
 )
 from avacast.streaming.tts import TTS, Pcm
@@ -70,6 +72,7 @@ class SpeechClient:
         self._limit_ms = 0
         self._num_clears = 0
         self._cleared: Cleared | None = None
+        self._resumed: Resumed | None = None
         self._started: PlaybackStarted | None = None
         self._finished: dict[str, PlaybackFinished] = {}
         self._error: AvacastError | None = None
@@ -145,6 +148,15 @@ class SpeechClient:
         assert self._cleared
         return self._cleared
 
+    async def resume(self) -> Resumed:
+        """Takes up what the last `clear` cut: the avatar goes on where it fell silent. Raises SpeechRefused."""
+        self._resumed = None
+        self._finished.clear()
+        await self._connection.send(Resume().model_dump_json())
+        await self._until(lambda: self._resumed is not None)
+        assert self._resumed
+        return self._resumed
+
     async def started(self) -> PlaybackStarted:
         """Waits until the present utterance is heard."""
         await self._until(lambda: self._started is not None)
@@ -185,7 +197,7 @@ class SpeechClient:
             self._error = self._error or Unavailable(reason)
             self._changed.notify_all()
 
-    def _note(self, reply: Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Error) -> None:
+    def _note(self, reply: Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Resumed | Error) -> None:
         match reply:
             case Ready():
                 self._utterance_id, self._limit_ms = reply.utterance_id, reply.limit_ms
@@ -199,6 +211,8 @@ class SpeechClient:
                     del self._finished[next(iter(self._finished))]
             case Cleared():
                 self._cleared = reply
+            case Resumed():
+                self._resumed = reply
             case Error():
                 self._error = SpeechRefused(reply.code, reply.message)
             case _:

@@ -21,8 +21,9 @@ from avacast.streaming.speech_messages import (
     PlaybackFinished,
     PlaybackStarted,
     Ready,
+    Resumed,
 )
-from avacast.streaming.speech_protocol import Action, Begin, End, Interrupt, Leave, Sound, SpeechProtocol
+from avacast.streaming.speech_protocol import Action, Begin, End, Interrupt, Leave, Sound, SpeechProtocol, TakeUp
 from avacast.streaming.utterance import Utterance
 
 MAX_REPLIES_WAITING = 256
@@ -37,7 +38,7 @@ MAX_CLOSE_S = 2.0
 NORMAL, POLICY = 1000, 1008
 """Close codes of RFC 6455: done, and refused."""
 
-Reply = Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Error
+Reply = Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Resumed | Error
 
 
 class SpokenTo(Protocol):
@@ -50,6 +51,10 @@ class SpokenTo(Protocol):
 
     def begin(self, utterance: Utterance) -> None:
         """Queues an utterance. Raises AvacastError when it cannot be."""
+        ...
+
+    def resume(self) -> float:
+        """Takes up what was cut last; its length in seconds. Raises Unavailable when there is nothing to take up."""
         ...
 
     def clear(self) -> tuple[float, int]:
@@ -142,6 +147,8 @@ class SpeechConnection:
                 position_s, epoch = self._session.clear()
                 self._utterance = self._pcm = None
                 self._reply(Cleared(playback_position=round(position_s, 4), epoch=epoch))
+            case TakeUp():
+                self._reply(Resumed(duration_ms=round(1000 * self._session.resume())))
             case Leave():
                 self._end_utterance()
                 self._finish_replies()

@@ -1,7 +1,7 @@
 """The messages of the speech websocket, `/v1/sessions/{id}/audio`: what a client sends and what the server answers.
 
-    client: start, binary PCM16, flush, clear, close
-    server: ready, flow, playback_started, playback_finished, cleared, error
+    client: start, binary PCM16, flush, clear, resume, close
+    server: ready, flow, playback_started, playback_finished, cleared, resumed, error
 
 Control messages are JSON text, audio is binary. Both sides use these models, so neither can say what the other does
 not know. Knows shapes of messages; knows nothing of the order they may come in (`speech_protocol`).
@@ -44,6 +44,12 @@ class Clear(_Message):
     type: Literal["clear"] = "clear"
 
 
+class Resume(_Message):
+    """The interruption was none: what it cut is taken up where it was cut, as far as it had come."""
+
+    type: Literal["resume"] = "resume"
+
+
 class Close(_Message):
     """No more speech will come this way; what was sent is said to its end."""
 
@@ -76,7 +82,9 @@ class PlaybackStarted(_Message):
 
 
 class PlaybackFinished(_Message):
-    """The utterance is over; `playback_position` is how much of it was heard, in seconds. Comes once for each."""
+    """The utterance is over; `playback_position` is how much of it was heard, in seconds. Comes once for each, and
+    once more for one that is resumed.
+    """
 
     type: Literal["playback_finished"] = "playback_finished"
     utterance_id: str
@@ -92,6 +100,13 @@ class Cleared(_Message):
     epoch: int
 
 
+class Resumed(_Message):
+    """The answer to `resume`: so much is still to be heard. Each utterance starts and finishes once more."""
+
+    type: Literal["resumed"] = "resumed"
+    duration_ms: int
+
+
 class Error(_Message):
     """A message was refused and had no effect, or, with a close after it, the connection ends. The session lives on."""
 
@@ -100,11 +115,11 @@ class Error(_Message):
     message: str
 
 
-Request = Annotated[Start | Flush | Clear | Close, Field(discriminator="type")]
+Request = Annotated[Start | Flush | Clear | Resume | Close, Field(discriminator="type")]
 Reply = Annotated[
-    Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Error,
+    Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Resumed | Error,
     Field(discriminator="type"),
 ]
 
-REQUEST: TypeAdapter[Start | Flush | Clear | Close] = TypeAdapter(Request)
-REPLY: TypeAdapter[Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Error] = TypeAdapter(Reply)
+REQUEST: TypeAdapter[Start | Flush | Clear | Resume | Close] = TypeAdapter(Request)
+REPLY: TypeAdapter[Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Resumed | Error] = TypeAdapter(Reply)

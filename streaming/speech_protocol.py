@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from avacast.engine.errors import AvacastError
 from avacast.streaming.speech_credit import HIGH_WATER_MS, MAX_WAITING_MS, SpeechCredit
-from avacast.streaming.speech_messages import REQUEST, Clear, Close, Flow, Flush, Ready, Start
+from avacast.streaming.speech_messages import REQUEST, Clear, Close, Flow, Flush, Ready, Resume, Start
 
 MAX_MESSAGE_BYTES = 65_536
 """Of one message: 1.4 s of 24 kHz PCM. Larger ones make an interruption wait, and are refused."""
@@ -69,11 +69,16 @@ class Interrupt:
 
 
 @dataclass(frozen=True)
+class TakeUp:
+    """What the last interruption cut is said after all."""
+
+
+@dataclass(frozen=True)
 class Leave:
     """The client has nothing more to say; the connection ends."""
 
 
-Action = Begin | Sound | End | Interrupt | Leave
+Action = Begin | Sound | End | Interrupt | TakeUp | Leave
 
 
 class SpeechProtocol:
@@ -106,6 +111,8 @@ class SpeechProtocol:
             case Clear():
                 self.state = "idle" if self.state == "idle" else "cut"
                 return Interrupt()
+            case Resume():
+                return TakeUp()
             case Close():
                 self.state = "idle"
                 return Leave()
@@ -159,7 +166,7 @@ class SpeechProtocol:
         return Sound(pcm)
 
 
-def _parse(text: str) -> Start | Flush | Clear | Close:
+def _parse(text: str) -> Start | Flush | Clear | Resume | Close:
     try:
         return REQUEST.validate_json(text)
     except ValidationError as error:

@@ -81,6 +81,9 @@ class Room:
     def begin(self, utterance: Utterance) -> None:
         self.session.say(utterance)
 
+    def resume(self) -> float:
+        return self.session.resume()
+
     def clear(self) -> tuple[float, int]:
         return self.session.clear(), self.session.epoch
 
@@ -302,6 +305,45 @@ def test_a_clear_is_never_stuck_behind_audio(run: Run):
             assert not sound[960 * before + len(FADE) :].any()
             assert np.abs(np.diff(sound[960 * before - 1 :][: len(FADE)].astype(int))).max() < 16_000
             assert [reply["type"] for reply in client.replies][-2:] == ["playback_finished", "cleared"]
+
+    run(scenario())
+
+
+def test_what_was_cut_goes_on_where_it_was_cut(run: Run):
+    """A false interruption: nothing of it is lost or heard twice, and the utterance starts and finishes once more."""
+
+    async def scenario() -> None:
+        async with speaking() as (room, client):
+            pcm = speech(4.0)
+            await stream(client, pcm, 1000.0)
+            client.send({"type": "flush"})
+            await client.reply("playback_started")
+            await asyncio.sleep(1.2)
+            client.send({"type": "clear"})
+            cleared = await client.reply("cleared")
+            await asyncio.sleep(1)
+            quiet = len(room.heard) * 960
+            client.send({"type": "resume"})
+            resumed = await client.reply("resumed")
+            left_ms = 4_000 - 1_000 * cleared["playback_position"]
+            assert abs(resumed["duration_ms"] - left_ms) <= 1
+            finished = await client.reply("playback_finished", 1)
+            assert (finished["playback_position"], finished["interrupted"]) == (4.0, False)
+            await asyncio.sleep(0.1)
+            position = round(cleared["playback_position"] * 48_000)
+            rest = room.sound()[quiet:]
+            first = np.flatnonzero(rest)[0]
+            wanted = as_heard(pcm)[position:]
+            assert np.array_equal(rest[first : first + len(wanted)], wanted)
+
+    run(scenario())
+
+
+def test_a_resume_of_nothing_is_refused_with_a_reason(run: Run):
+    async def scenario() -> None:
+        async with speaking() as (_, client):
+            client.send({"type": "resume"})
+            assert (await client.reply("error"))["code"] == "unavailable"
 
     run(scenario())
 

@@ -19,6 +19,7 @@ from avacast.streaming.speech_protocol import (
     Sound,
     SpeechError,
     SpeechProtocol,
+    TakeUp,
 )
 
 START = '{"type":"start","sample_rate":24000,"utterance_id":"one"}'
@@ -113,6 +114,16 @@ def test_after_a_clear_the_rest_of_the_utterance_is_dropped_without_complaint():
     protocol.cut()
     assert protocol.receive(b"\1\2", 0) is None
     assert protocol.receive(START, 0) == Begin("one", 24_000)
+
+
+def test_a_resume_is_handed_on_in_any_state():
+    """Whether there is anything to take up is the session's to know."""
+    protocol = SpeechProtocol()
+    assert protocol.receive('{"type":"resume"}', 0) == TakeUp()
+    protocol.receive(START, 0)
+    protocol.receive(CLEAR, 0)
+    assert protocol.receive('{"type":"resume"}', 0) == TakeUp()
+    assert protocol.receive(b"\1\2", 0) is None
 
 
 def test_far_beyond_the_credit_audio_is_refused_and_the_utterance_goes_on():
