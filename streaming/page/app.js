@@ -1,12 +1,12 @@
 // The page of a live session: what its controls do, and what they show. One session at a time.
 
 import { Captions } from "./captions.js";
-import { Chart } from "./chart.js";
 import { Doctor } from "./doctor.js";
 import { Gallery } from "./gallery.js";
 import { request } from "./http.js";
 import { Measures } from "./measures.js";
 import { Microphone, microphones } from "./microphone.js";
+import { Numbers } from "./numbers.js";
 import { Session } from "./session.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,11 +18,6 @@ const STATES = {
   live: "Live",
 };
 const LIVE_CONTROLS = ["microphone", "interrupt", "text", "speak"];
-const NUMBERS = ["fps", "latency", "skew", "load", "repeated", "network"];
-
-/** Sound ahead of the picture by at most 40 ms, or behind by at most 60 ms, is not noticed (after ITU-R BT.1359). */
-const GOOD_SKEW_MS = [-60, 40];
-const GOOD_LATENCY_MS = [0, 1000];
 
 /** Interrupted speech can be taken up again for five seconds; the last moment is left to the network. */
 const MAX_RESUME_MS = 4700;
@@ -36,11 +31,9 @@ let shown = { state: "idle", since: 0 };
 let resumeTimer = 0;
 let lastFrames = { count: 0, at: 0 };
 
-const scaleOf = (chart) => $(chart).previousElementSibling.querySelector("span");
 const doctor = new Doctor($("doctor"), $("verdict"));
 const captions = new Captions($("caption"));
-const latencyChart = new Chart($("latency-chart"), scaleOf("latency-chart"), { name: "Latency", low: 0, high: 1000, band: GOOD_LATENCY_MS });
-const skewChart = new Chart($("skew-chart"), scaleOf("skew-chart"), { name: "Sound ahead of the picture", low: -100, high: 100, band: GOOD_SKEW_MS });
+const numbers = new Numbers();
 const microphone = new Microphone((level) => {
   $("level").style.setProperty("--level", level.toFixed(2));
   $("level").setAttribute("aria-valuenow", Math.round(100 * level));
@@ -117,14 +110,12 @@ function leave(state, text, reason) {
   microphone.stop();
   session = measures = null;
   captions.clear();
-  latencyChart.clear();
-  skewChart.clear();
+  numbers.clear();
   offerResume(false);
   $("video").classList.remove("showing");
   $("video").srcObject = null;
   document.body.classList.remove("speaking");
   for (const control of LIVE_CONTROLS) $(control).disabled = true;
-  for (const number of NUMBERS) $(number).textContent = "–";
   $("start").textContent = "Start";
   $("start").disabled = $("portraits").disabled = false;
   show(state, text);
@@ -143,13 +134,8 @@ async function tell({ state, stats, familiar }) {
   if (!measures) return;
   const measured = await measures.read();
   if (session !== telling) return;
-  const latency = stats.latency_ms + (measured.network ?? 0) / 2 + (measured.buffer ?? 0);
-  showNumbers(stats, measured, latency);
+  numbers.show(stats, measured, state === "live");
   if (measured.frames > lastFrames.count) lastFrames = { count: measured.frames, at: performance.now() };
-  if (state === "live") {
-    latencyChart.add(latency);
-    skewChart.add(measured.skew);
-  }
   doctor.note({
     state,
     seconds: secondsIn(),
@@ -160,16 +146,6 @@ async function tell({ state, stats, familiar }) {
     load: stats.real_time_factor,
     fps: stats.fps,
   });
-}
-
-function showNumbers(stats, measured, latency) {
-  const text = (value) => (value === null ? "–" : String(Math.round(value)).replace("-", "−"));
-  $("fps").textContent = stats.fps;
-  $("latency").textContent = text(latency);
-  $("skew").textContent = text(measured.skew);
-  $("load").textContent = text(100 * stats.real_time_factor);
-  $("repeated").textContent = stats.repeated + stats.late;
-  $("network").textContent = text(measured.network);
 }
 
 // Speech out: typed, interrupted, resumed
@@ -185,7 +161,7 @@ async function say() {
 
 /** A typed sentence is heard also while the microphone is on, which the server leaves aside meanwhile. */
 function hearText(duration) {
-  textUntil = Math.max(performance.now(), textUntil) + 1000 * duration + (Number($("latency").textContent) || 0);
+  textUntil = Math.max(performance.now(), textUntil) + 1000 * duration + numbers.latency;
   reflectSound();
   setTimeout(reflectSound, textUntil - performance.now() + 10);
 }
