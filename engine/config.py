@@ -260,7 +260,7 @@ POCKET = ModelConfig(
     ),
     sampler=SamplerConfig(num_steps=2, shift=3.0, spacing="even"),
     window=WindowConfig(window=6, overlap=4, ramp="open", fuse_first_step=True, settle=0),
-    profiles=Profiles(mic=Profile(WindowConfig(window=4, overlap=3, ramp="open", fuse_first_step=True, settle=0))),
+    profiles=Profiles(mic=Profile(WindowConfig(window=3, overlap=2, ramp="open", fuse_first_step=True, settle=0))),
     familiar_psnr_db=29.0,
     height=256,
     width=256,

@@ -21,6 +21,7 @@ import pytest
 
 from avacast.streaming.live_session import MAX_DELAY_S, LiveSession
 from avacast.streaming.messages import Frames, Ready
+from avacast.streaming.utterance import Utterance
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -43,6 +44,7 @@ class Clapper:
         self._window: list[tuple[int, bool]] = []
         self._on_the_way: deque[Frames] = deque()
         self._last_s = 0.0
+        self._epoch, self._newest = 0, -1
         self._listener: Any = None
 
     def open(self, session: str, picture: np.ndarray, seed: int, listener: Any, **_: Any) -> None:
@@ -52,17 +54,34 @@ class Clapper:
 
     def push(self, session: str, number: int, samples: np.ndarray, position: int, **_: Any) -> None:
         assert (session, position <= number) == ("s", True)
+        self._newest = number
         self._window.append((number, bool(np.abs(samples).max() > LOUD)))
         if len(self._window) < 4:
             return
         window, self._window = self._window, []
         images = np.stack([WHITE if loud else BLACK for _, loud in window])
-        frames = Frames(session, 0, tuple(number for number, _ in window), images, 0.1, 0)
+        frames = Frames(session, self._epoch, tuple(number for number, _ in window), images, 0.1, 0)
         loop = asyncio.get_running_loop()
         delay_s = 4.0 if number in self._dead else self._rng.uniform(0.15, 0.35)
         self._last_s = max(self._last_s, loop.time() + delay_s)
         self._on_the_way.append(frames)
-        loop.call_at(self._last_s, lambda: self._listener.on_frames(self._on_the_way.popleft()))
+        loop.call_at(self._last_s, self._answer)
+
+    def _answer(self) -> None:
+        if self._on_the_way:  # what was on its way when the session was cut has gone
+            self._listener.on_frames(self._on_the_way.popleft())
+
+    def cut(self, session: str, epoch: int, number: int) -> None:
+        """Answers the slices from `number` on anew, in black, which takes it a window's time."""
+        assert session == "s"
+        self._epoch, self._window = epoch, []
+        self._on_the_way.clear()
+        again = tuple(range(number, self._newest + 1))
+        frames = Frames(session, epoch, again, np.stack([BLACK] * len(again)), 0.1, 0)
+        loop = asyncio.get_running_loop()
+        self._last_s = max(self._last_s, loop.time() + self._rng.uniform(0.05, 0.1))
+        self._on_the_way.append(frames)
+        loop.call_at(self._last_s, self._answer)
 
     def close(self, session: str) -> None:
         assert session == "s"
@@ -76,6 +95,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.sounds: list[float] = []
+        self.last_loud_s = self.last_white_s = 0.0
         self.flashes: list[float] = []
         self.audio_offsets: list[float] = []
         self.video_offsets: list[float] = []
@@ -86,6 +106,8 @@ class Notes:
         now = asyncio.get_running_loop().time()
         self.audio_offsets.append(now - pts / 48_000)
         loud = np.abs(samples) > LOUD
+        if loud.any():
+            self.last_loud_s = now + float(np.flatnonzero(loud)[-1]) / 48_000
         if loud.any() and self._quiet > 10:
             self.sounds.append(now + float(np.argmax(loud)) / 48_000)
         self._quiet = 0 if loud.any() else self._quiet + 1
@@ -95,6 +117,8 @@ class Notes:
         self.video_offsets.append(now - slot / 25)
         self.slots.append(slot)
         dark = bool(image[0, 0, 0] < 128)
+        if not dark:
+            self.last_white_s = now + 0.04  # it stands until the next slot
         if self._dark and not dark:
             self.flashes.append(now)
         self._dark = dark
@@ -115,6 +139,7 @@ class Stage:
         self.session = LiveSession("s", BLACK, worker, Ready("m", 25, 64, 64, "float32"), self._on_ended)
         self.session.video.put = self.notes.put_video
         self.session.audio.put = self.notes.put_audio
+        self._ended = ""
         self.talking = True
         self.num_beeps = 0
         self._speaking = asyncio.create_task(self._speak(1 + ppm * 1e-6))
@@ -122,9 +147,10 @@ class Stage:
     async def aclose(self) -> None:
         self._speaking.cancel()
         await self.session.close()
+        assert not self._ended
 
     def _on_ended(self, code: str, message: str) -> None:
-        raise AssertionError(f"the session ended: {code}, {message}")
+        self._ended = f"{code}: {message}"
 
     async def _speak(self, speed: float) -> None:
         loop, rng = asyncio.get_running_loop(), np.random.default_rng(1)
@@ -212,5 +238,50 @@ def test_an_engine_that_is_too_late_delays_the_picture_and_not_the_sound(run: Ru
         assert pauses.max() <= BEEP_EVERY_S + MAX_DELAY_S
         late = notes.sounds[-10]
         check(notes.skews_ms()[np.array(notes.sounds) >= late])
+
+    run(scenario())
+
+
+def test_fifty_interruptions_leave_nothing_stale(run: Run):
+    """At whatever instant: no loud sample 100 ms after it, no picture of old speech 200 ms after it, and the position
+    that is told is where the sound ended, to 20 ms.
+    """
+
+    class Listener:
+        def on_started(self, utterance: Utterance, pts_s: float) -> None:
+            assert utterance.num_heard == 0
+            self.started_s = pts_s
+
+        def on_heard(self, utterance: Utterance) -> None:
+            self.position_s = utterance.position_s
+
+        def on_finished(self, utterance: Utterance, interrupted: bool) -> None:
+            assert interrupted
+            self.position_s = utterance.position_s
+
+    async def scenario() -> None:
+        stage, rng, listener = Stage(), np.random.default_rng(3), Listener()
+        loop, notes = asyncio.get_running_loop(), stage.notes
+        stage.talking = False
+        start_s = loop.time()
+        worst_audio_s = worst_video_s = 0.0
+        await watch(5)
+        for number in range(50):
+            utterance = Utterance(str(number), listener)
+            utterance.push(np.full(8 * 48_000, 0.5, np.float32))
+            utterance.end()
+            stage.session.say(utterance)
+            await asyncio.sleep(rng.uniform(1.5, 6.0))
+            asked_s = loop.time()
+            stage.session.clear()
+            await asyncio.sleep(2.0)
+            worst_audio_s = max(worst_audio_s, notes.last_loud_s - asked_s)
+            worst_video_s = max(worst_video_s, notes.last_white_s - asked_s)
+            assert notes.last_loud_s - start_s - listener.started_s == pytest.approx(listener.position_s, abs=0.02)
+        await stage.aclose()
+        print(f"stale sound {1000 * worst_audio_s:.0f} ms, stale picture {1000 * worst_video_s:.0f} ms at most")
+        assert stage.session.epoch == 50
+        assert worst_audio_s <= 0.1
+        assert worst_video_s <= 0.2
 
     run(scenario())
