@@ -60,6 +60,10 @@ class NewSession(_Message):
     barge_in: bool = False
 
 
+class BargeIn(_Message):
+    enabled: bool
+
+
 class Offer(_Message):
     sdp: str = Field(max_length=MAX_OFFER_BYTES)
     type: str = Field(pattern="^offer$")
@@ -196,6 +200,12 @@ async def clear(call: TheCall) -> dict[str, float | int]:
     """Interrupts whatever the avatar says or was to say."""
     position_s, epoch = call.clear()
     return {"playback_position": round(position_s, 4), "epoch": epoch}
+
+
+@router.put("/v1/sessions/{session}/barge-in", status_code=HTTPStatus.NO_CONTENT)
+async def set_barge_in(wanted: BargeIn, call: TheCall) -> None:
+    """Whether the avatar falls silent by itself when somebody begins to speak into the session's microphone."""
+    call.barge_in = wanted.enabled
 
 
 @router.post("/v1/sessions/{session}/resume")

@@ -82,7 +82,7 @@ async function start() {
       leave("failed", reason.code === "unreachable" ? "The server has gone" : `Ended: ${reason.message}`, reason);
     },
   }));
-  await starting.open(gallery.chosen);
+  await starting.open(gallery.chosen, $("barge-in").checked);
   if (session !== starting) return;
   measures = new Measures(starting.connection);
   lastFrames = { count: 0, at: performance.now() };
@@ -252,6 +252,7 @@ $("say").addEventListener("submit", pressed((event) => { event.preventDefault();
 $("mute").addEventListener("click", () => { muted = !muted; reflectSound(); });
 $("volume").addEventListener("input", () => { $("video").volume = Number($("volume").value); });
 $("hear-yourself").addEventListener("change", reflectSound);
+$("barge-in").addEventListener("change", pressed(() => session?.id && session.bargeIn($("barge-in").checked)));
 $("device").addEventListener("change", pressed(() => microphone.on && startMicrophone()));
 $("captions").addEventListener("click", () => {
   const on = $("captions").getAttribute("aria-pressed") !== "true";

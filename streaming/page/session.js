@@ -28,9 +28,9 @@ export class Session {
   }
 
   /** Begins; resolves when the offer has been answered. Throws RequestFailed. */
-  async open(portrait) {
+  async open(portrait, bargeIn) {
     this.iceServers = await iceServers();
-    ({ id: this.id } = await request("POST", "/api/sessions", { portrait }));
+    ({ id: this.id } = await request("POST", "/api/sessions", { portrait, barge_in: bargeIn }));
     if (this.closed) {
       this.#forget();
       return;
@@ -51,6 +51,11 @@ export class Session {
   /** Silences the avatar at once. */
   interrupt() {
     return request("POST", `/api/sessions/${this.id}/clear`);
+  }
+
+  /** Whether the avatar falls silent by itself when somebody begins to speak. */
+  bargeIn(enabled) {
+    return request("PUT", `/v1/sessions/${this.id}/barge-in`, { enabled });
   }
 
   /** Says the rest of what was interrupted; resolves to how long it is, in seconds. */

@@ -9,16 +9,19 @@ import io
 import json
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from websockets.sync.client import connect
 
 from avacast.bench.live_server import live_server
 from avacast.bench.viewer import find_chromium
+from avacast.engine.voice import Voice
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -46,8 +49,9 @@ def open_page() -> Generator[OpenPage]:
     with sync_playwright() as playwright:
         browsers: list[Any] = []
 
-        def open_at(address: str, permission: str = ALLOWED, **context: Any) -> Page:
-            browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS, permission])
+        def open_at(address: str, permission: str = ALLOWED, sound: Path | None = None, **context: Any) -> Page:
+            heard = [f"--use-file-for-fake-audio-capture={sound}"] if sound else []
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS, permission, *heard])
             browsers.append(browser)
             page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **context})
             page.goto(address)
@@ -138,12 +142,34 @@ def test_everything_can_be_done_by_keyboard_alone(server: str, open_page: OpenPa
         page.keyboard.press("Space")
         assert page.get_attribute(f"#{control}", "aria-pressed") == state
     page.focus("#upload")
-    for control in ("device", "hear-yourself", "SUMMARY"):
+    for control in ("device", "barge-in", "hear-yourself", "SUMMARY"):
         tab_to(page, control)
     page.keyboard.press("Enter")
     assert page.locator("#doctor li").first.is_visible()
     tab_to(page, "check")
     page.focus("#start")
+    stop(page, server, session)
+
+
+def test_the_avatar_falls_silent_when_its_viewer_begins_to_speak(server: str, open_page: OpenPage, tmp_path: Path):
+    """Only once it is asked to; what it was saying can be taken up again."""
+    speech = Voice().speak("Wait a moment, that is not what I wanted to know.")
+    pause = np.zeros(speech.sample_rate_hz, np.float32)
+    soundfile.write(tmp_path / "voice.wav", np.concatenate([pause, speech.samples, pause]), speech.sample_rate_hz)
+    page = open_page(server, sound=tmp_path / "voice.wav")
+    session = start(page)
+    page.fill("#text", LONG_TEXT)
+    page.click("#speak")
+    page.wait_for_selector("#caption .heard")
+    page.click("#microphone")
+    page.wait_for_timeout(4_000)
+    assert stats_of(server, session)["epoch"] == 0
+    page.check("#barge-in")
+    page.wait_for_selector("#resume", state="visible", timeout=15_000)
+    assert stats_of(server, session)["epoch"] == 1
+    page.uncheck("#barge-in")
+    page.click("#resume")
+    until(page, "!document.querySelector('#caption').hidden")
     stop(page, server, session)
 
 
