@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,13 +22,12 @@ from avacast.bench.live_server import live_server
 from avacast.bench.model import BundleOption, JsonOption
 from avacast.bench.result import Result
 from avacast.bench.session_page import RATE_HZ, SessionPage, session_page
+from avacast.bench.session_table import spread, table
 from avacast.engine.mouth import Box
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-    from rich.table import Table
 
 SETTLE_S = 6
 """A browser's audio runs up to 230 ms late in the first seconds after connecting."""
@@ -77,8 +76,8 @@ def session(
     """Watch a live session in a real Chromium: set-up time, interruptions, lip sync, freezes, idle transitions.
 
     A server is started with the model, sessions are opened, and one of them is spoken to and interrupted at random
-    moments; then somebody talks into its microphone. Needs Chromium and `pip install 'avacast[dev]'`. A machine that
-    is busy with other work shows it in the result.
+    moments; then somebody talks into its microphone. Needs Chromium and playwright, which the extra `dev` brings. A
+    machine that is busy with other work shows it in the result.
 
         avacast bench session --minutes 10 --json session.json
 
@@ -143,7 +142,7 @@ def connect(page: SessionPage, portrait: str, box: Box, num: int) -> dict[str, A
         times["offer_to_connected"].append(noted.time_of("connected") - noted.time_of("offer"))
         page.close()
         page.wait(PAUSE_S)  # the server takes a session down behind its answer
-    return {f"{name}_ms": _spread(values) for name, values in times.items()}
+    return {f"{name}_ms": spread(values) for name, values in times.items()}
 
 
 def interrupt(
@@ -168,10 +167,10 @@ def interrupt(
         frame_times.append(noted.frame_times)
     return {
         "interruptions": num,
-        "stale_audio_ms": _spread([one.stale_audio for one in found]),
-        "stale_video_ms": _spread([one.stale_video for one in found]),
-        "position_error_ms": _spread([one.position_error for one in found]),
-        "skew_ms": _spread(figures.skews_ms(stats)),
+        "stale_audio_ms": spread([one.stale_audio for one in found]),
+        "stale_video_ms": spread([one.stale_video for one in found]),
+        "position_error_ms": spread([one.position_error for one in found]),
+        "skew_ms": spread(figures.skews_ms(stats)),
         **figures.received(stats, np.concatenate(frame_times)),
     }
 
@@ -194,50 +193,7 @@ def transitions(bundle: Path | None, portrait: str, report: Callable[[str], None
     picture = np.asarray(Image.open(find_portrait(portrait)).convert("RGB"))
     frames = session_transitions.shown_frames(pipeline, picture, script, lambda: None)
     ratios = session_transitions.transition_ratios(frames, script)
-    return {f"ratio_{kind.replace(' ', '_')}": _spread(values) for kind, values in ratios.items()}
-
-
-def table(measured: dict[str, Any]) -> Table:
-    """A line for each figure, its target beside it."""
-    from rich.table import Table
-
-    lines = {
-        "click to picture": ("click_to_picture_ms", "ms", ""),
-        "offer to picture": ("offer_to_picture_ms", "ms", ""),
-        "offer to connected": ("offer_to_connected_ms", "ms", "p95 1000"),
-        "stale sound after clear": ("stale_audio_ms", "ms", "p95 100"),
-        "stale picture after clear": ("stale_video_ms", "ms", "p95 200"),
-        "error of playback_finished": ("position_error_ms", "ms", "20"),
-        "skew": ("skew_ms", "ms", "95 % in -60..+40, all in -185..+90"),
-        "frame difference, speak": ("ratio_speak", "x speech", "1.5"),
-        "frame difference, fall silent": ("ratio_fall_silent", "x speech", "1.5"),
-        "frame difference, interrupt": ("ratio_interrupt", "x speech", "1.5"),
-        "frame difference, begin to idle": ("ratio_begin_to_idle", "x speech", "1.5"),
-        "microphone to mouth": ("microphone_to_mouth_ms", "ms", ""),
-        "microphone to sound": ("microphone_to_sound_ms", "ms", ""),
-        "received": ("fps", "frames/s", "25"),
-        "freezes": ("freezes_per_minute", "per min", "0"),
-        "longest gap": ("longest_gap_ms", "ms", "200"),
-        "concealed sound": ("concealed_percent", "%", ""),
-    }
-    shown = Table("figure", "p50", "p95", "least", "most", "unit", "target")
-    for name, (key, unit, target) in lines.items():
-        value = measured.get(key, float("nan"))
-        spread = value if isinstance(value, dict) else {"p50": value}
-        cells = [f"{spread[part]:.4g}" if part in spread else "" for part in ("p50", "p95", "least", "most")]
-        shown.add_row(name, *cells, unit, target)
-    return shown
-
-
-def _spread(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
-    """Median, 95th percentile, extremes, the middle 95 % and how many; of those that could be told."""
-    known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known)]
-    if not len(known):
-        return {"num": 0}
-    names = ("p50", "p95", "least", "most", "p2_5", "p97_5")
-    points = np.percentile(known, [50, 95, 0, 100, 2.5, 97.5])
-    return {name: round(float(point), 3) for name, point in zip(names, points, strict=True)} | {"num": len(known)}
+    return {f"ratio_{kind.replace(' ', '_')}": spread(values) for kind, values in ratios.items()}
 
 
 def _mouth_box(portrait: str) -> Box:

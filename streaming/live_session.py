@@ -118,6 +118,7 @@ class LiveSession:
         number = self._pacer.position + MAX_STALE_SLOTS
         self._interruption.begin(number, self._playback.cut(), time.monotonic())
         self.source.clear()
+        self._decimator = Decimator()  # the old one still holds a millisecond of what is unsaid
         self._pacer.take_back(number)
         if self.opened:
             self._worker.cut(self._name, self.epoch, number)

@@ -100,7 +100,7 @@ def test_a_recorded_lane_is_made_again(
     pipeline: Pipeline, bundle: Path, recordings: RecordingFolder, picture: NDArray[np.uint8]
 ):
     """What the worker's loop records, the silence before the stream included, is identical in every frame."""
-    loop = EngineLoop(pipeline, lambda _: True, recordings)
+    loop = EngineLoop(pipeline, lambda _: True, recordings=recordings)
     loop.handle(Open("a", picture, 3))
     for number, piece in enumerate(np.split(NOISE, range(640, 16_000, 640))):
         loop.handle(Audio("a", number, piece, number))
@@ -305,7 +305,7 @@ def test_a_worker_that_cannot_record_serves_all_the_same(
     pipeline: Pipeline, bundle: Path, tmp_path: Path, picture: NDArray[np.uint8], caplog: pytest.LogCaptureFixture
 ):
     (tmp_path / "file").write_text("")
-    loop = EngineLoop(pipeline, lambda _: True, RecordingFolder(tmp_path / "file", bundle))
+    loop = EngineLoop(pipeline, lambda _: True, recordings=RecordingFolder(tmp_path / "file", bundle))
     loop.handle(Open("a", picture, 3))
     assert list(loop.lanes) == ["a"]
     assert "session a is not recorded" in caplog.text
