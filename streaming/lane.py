@@ -83,6 +83,7 @@ class Lane:
         again = [*reversed(again), *(waiting for waiting, _ in self._waiting)]
         self._waiting.clear()
         self._made = again[0] if again else self._made
+        self._num_silent = IDLE_AFTER  # fewer steps at once: the sooner the mouth closes, the better
         for slice_ in again:
             self._enter(slice_, self._silence)
 
