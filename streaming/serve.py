@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from avacast.engine.errors import Unavailable
-from avacast.engine.profile import LiveProfile
 from avacast.streaming.model import DeviceOption, ExportsOption, load_fastest, load_repeatable
 from avacast.streaming.recorded_session import RecordingFolder
 
@@ -48,9 +47,12 @@ def serve(
         ),
     ] = "auto",
     profile: Annotated[
-        LiveProfile,
-        typer.Option(help="mic: the least delay. tts: larger windows that look ahead where speech comes fast enough."),
-    ] = "mic",
+        Literal["auto", "mic", "tts"],
+        typer.Option(
+            help="mic: the least delay. tts: larger windows, which cost less, and look ahead where speech comes fast "
+            "enough. auto: mic, if this machine keeps up with it."
+        ),
+    ] = "auto",
     device: DeviceOption = "auto",
     exports: ExportsOption = None,
     tts: Annotated[
@@ -143,7 +145,9 @@ def serve(
         from avacast.streaming.server import make_app
         from avacast.streaming.worker import Worker
 
-        worker = Worker(load, num_threads=num_threads, profile=profile, recordings=recordings)
+        worker = Worker(
+            load, num_threads=num_threads, profile=None if profile == "auto" else profile, recordings=recordings
+        )
         app = make_app(
             worker,
             max_sessions=max_sessions,

@@ -64,7 +64,7 @@ class Worker:
     Args:
         load: called in the process, returns the Pipeline; must be picklable.
         num_threads: of torch in the process.
-        profile: of every session.
+        profile: of every session; None is the one with the least delay that the machine keeps up with.
         recordings: where every session is recorded; None records none.
     """
 
@@ -73,14 +73,14 @@ class Worker:
         load: Callable[[], Any],
         *,
         num_threads: int,
-        profile: LiveProfile = "mic",
+        profile: LiveProfile | None = None,
         recordings: RecordingFolder | None = None,
     ) -> None:
         self.model: Ready | None = None
         """The loaded model; None while none is loaded."""
         self._load = load
         self._num_threads = num_threads
-        self._profile: LiveProfile = profile
+        self._profile: LiveProfile | None = profile
         self._recordings = recordings
         self._listeners: dict[str, Listener] = {}
         self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)

@@ -26,6 +26,7 @@ from avacast.engine.errors import AvacastError
 from avacast.engine.profile import LiveProfile
 from avacast.streaming.channel import Channel
 from avacast.streaming.lane import Lane
+from avacast.streaming.live_profile import chosen_profile
 from avacast.streaming.messages import (
     Alive,
     Audio,
@@ -55,14 +56,15 @@ ALIVE_INTERVAL_S = 1.0
 class EngineLoop:
     """All sessions of the process. `post` takes the events; it returns False when it could not.
 
-    With `recordings` every session is recorded there.
+    `profile` None is the one with the least delay that this machine keeps up with. With `recordings` every session is
+    recorded there.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         post: Callable[[Event], bool],
-        profile: LiveProfile = "mic",
+        profile: LiveProfile | None = "mic",
         recordings: RecordingFolder | None = None,
     ) -> None:
         self.lanes: dict[str, Lane] = {}
@@ -70,7 +72,7 @@ class EngineLoop:
         self.precision = str(pipeline.networks.precision)
         self._pipeline = pipeline
         self._post = post
-        self._profile: LiveProfile = profile
+        self._profile: LiveProfile = profile or chosen_profile(pipeline)
         self._recordings = recordings
         self._turns: deque[str] = deque()
 
@@ -150,7 +152,7 @@ def run(
     connection: Connection[Any, Any],
     load: Callable[[], Pipeline],
     num_threads: int,
-    profile: LiveProfile = "mic",
+    profile: LiveProfile | None = None,
     recordings: RecordingFolder | None = None,
 ) -> None:
     """The process's main function: loads the model, reports Ready or Failed, then serves until the pipe closes."""
