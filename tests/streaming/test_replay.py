@@ -25,7 +25,7 @@ from avacast.engine.pipeline import Pipeline
 from avacast.engine.profile import Profile, SamplerConfig
 from avacast.streaming import recording_writer
 from avacast.streaming.audio_file import AudioBlock
-from avacast.streaming.messages import Audio, Close, Open
+from avacast.streaming.messages import Audio, Close, Cut, Open
 from avacast.streaming.recorded_session import RecordedSession, RecordingFolder
 from avacast.streaming.recording import CALLS, PICTURE, SESSION, SOUND, Recording
 from avacast.streaming.render import write_video
@@ -114,6 +114,30 @@ def test_a_recorded_lane_is_made_again(
     assert len(recording.sound) > len(NOISE)
     assert np.array_equal(recording.sound[-len(NOISE) :], NOISE)
     assert not recording.sound[: -len(NOISE)].any()
+    code, said = run(path, "--bundle", bundle)
+    assert code == 0, said
+    assert said.startswith(f"identical: yes ({recording.num_frames} frames")
+
+
+def test_a_session_that_was_interrupted_is_made_again(
+    pipeline: Pipeline, bundle: Path, recordings: RecordingFolder, picture: NDArray[np.uint8]
+):
+    """Also the frames that were taken back, and those that came in their place."""
+    loop = EngineLoop(pipeline, lambda _: True, recordings=recordings)
+    loop.handle(Open("a", picture, 3))
+    for number, piece in enumerate(np.split(NOISE, range(640, 16_000, 640))):
+        loop.handle(Audio("a", number, piece, max(0, number - 12)))
+        while loop.step():
+            pass
+        if number == 20:
+            loop.handle(Cut("a", 1, 12))
+    loop.handle(Close("a"))
+    path = only(recordings)
+    recording = Recording.read(path)
+    (cut,) = [call for call in recording.calls if call.call == "interrupt"]
+    before = sum(call.frames or 0 for call in recording.calls[: recording.calls.index(cut)])
+    assert cut.frame is not None
+    assert cut.frame < before
     code, said = run(path, "--bundle", bundle)
     assert code == 0, said
     assert said.startswith(f"identical: yes ({recording.num_frames} frames")
