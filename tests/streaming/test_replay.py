@@ -126,11 +126,11 @@ def test_a_session_that_was_interrupted_is_made_again(
     loop = EngineLoop(pipeline, lambda _: True, recordings=recordings)
     loop.handle(Open("a", picture, 3))
     for number, piece in enumerate(np.split(NOISE, range(640, 16_000, 640))):
-        loop.handle(Audio("a", number, piece, max(0, number - 12)))
+        loop.handle(Audio("a", number, piece, max(0, number - 20)))
         while loop.step():
             pass
         if number == 20:
-            loop.handle(Cut("a", 1, 12))
+            loop.handle(Cut("a", 1, 4))
     loop.handle(Close("a"))
     path = only(recordings)
     recording = Recording.read(path)
