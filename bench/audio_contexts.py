@@ -29,7 +29,7 @@ from avacast.engine.sample_tail import Samples
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from avacast.engine.audio_features import SpeechEncoder
+    from avacast.engine.speech_encoder import SpeechEncoder
 
 LEFT_CONTEXTS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 RIGHT_CONTEXTS = tuple(range(7))
@@ -112,7 +112,8 @@ def measure(encoder: SpeechEncoder, config: AudioConfig, sounds: Sequence[Sample
 
 def streamed_tokens(encoder: SpeechEncoder, config: AudioConfig, sound: Samples, hop: int) -> NDArray[np.float32]:
     """Tokens `[T, D]` of the latent frames that `sound` fills, as a session gets them."""
-    from avacast.engine.audio_features import TOKEN_STRIDE, encode_clip
+    from avacast.engine.audio_features import encode_clip
+    from avacast.engine.speech_encoder import TOKEN_STRIDE
 
     num_latents = len(sound) // (TOKEN_STRIDE * TOKENS_PER_LATENT_FRAME)
     audio, mask = encode_clip(encoder, config, sound, num_latents, hop=hop)
@@ -124,14 +125,14 @@ def streamed_tokens(encoder: SpeechEncoder, config: AudioConfig, sound: Samples,
 
 def whole_tokens(encoder: SpeechEncoder, sound: Samples) -> NDArray[np.float32]:
     """Tokens `[T, D]` of `sound` encoded at once."""
-    from avacast.engine.audio_features import encode
+    from avacast.engine.speech_encoder import encode
 
     return encode(encoder, sound).cpu().numpy()
 
 
 def latency_ms(config: AudioConfig, hop: int) -> float:
     """Sound needed from the start of a hop's own tokens until they can be computed."""
-    from avacast.engine.audio_features import TOKEN_REACH, TOKEN_STRIDE
+    from avacast.engine.speech_encoder import TOKEN_REACH, TOKEN_STRIDE
 
     num_tokens = TOKENS_PER_LATENT_FRAME * hop + config.margin + config.right_context_tokens
     return 1000 * (TOKEN_STRIDE * (num_tokens - 1) + TOKEN_REACH) / SAMPLE_RATE_HZ
@@ -141,7 +142,7 @@ def compute_ms(encoder: SpeechEncoder, config: AudioConfig, hop: int) -> float:
     """The quickest of repeated runs over noise with the left context full: other work on the machine is left out."""
     import torch
 
-    from avacast.engine.audio_features import TOKEN_RATE_HZ, TOKEN_REACH, TOKEN_STRIDE, encode
+    from avacast.engine.speech_encoder import TOKEN_RATE_HZ, TOKEN_REACH, TOKEN_STRIDE, encode
 
     left_context = round(config.left_context_s * TOKEN_RATE_HZ)
     num_tokens = left_context + TOKENS_PER_LATENT_FRAME * hop + config.right_context_tokens

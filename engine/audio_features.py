@@ -10,78 +10,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy
-from typing import Any, Self
+from typing import Self
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from transformers import Wav2Vec2Config, Wav2Vec2Model
+from torch import Tensor
 
 from avacast.engine.audio_split import TOKENS_PER_LATENT_FRAME, stream_split, window_split
-from avacast.engine.config import SAMPLE_RATE_HZ, TEMPORAL_STRIDE, AudioConfig, ModelConfig
+from avacast.engine.config import TEMPORAL_STRIDE, AudioConfig, ModelConfig
 from avacast.engine.profile import WindowConfig
 from avacast.engine.sample_tail import Samples, SampleTail
+from avacast.engine.speech_encoder import (
+    TOKEN_RATE_HZ,
+    TOKEN_REACH,
+    TOKEN_STRIDE,
+    SpeechEncoder,
+    encode,
+    is_silent,
+)
 from avacast.engine.windows import frames_of_latents, latents_for_frames
-
-TOKEN_STRIDE = 320
-"""Samples from one token to the next: 50 tokens a second."""
-
-TOKEN_REACH = 400
-"""Samples that one token of the convolutional front end is made of: token i sees [320 i, 320 i + 400)."""
-
-TOKEN_RATE_HZ = SAMPLE_RATE_HZ // TOKEN_STRIDE
-
-SILENCE_PEAK = 5e-4
-"""Largest magnitude that counts as silence: -66 dBFS, 16 steps of a 16-bit sample.
-
-So quiet, white noise, hum, a constant and speech move the pocket encoder's tokens by up to 5 % of their norm from those
-of digital silence; the end of a run alone moves them by 6 %, speech at -52 dBFS by 40 %, at full level by 130 %.
-"""
-
-_STEADY_SILENCE_S = 4.0
-"""Silence whose middle token stands for all: the pocket encoder's is within 0.5 % of that of silence of 8 to 20 s."""
 
 SAMPLES_PER_FRAME = TOKENS_PER_LATENT_FRAME * TOKEN_STRIDE // TEMPORAL_STRIDE
 """Samples of one video frame in alignment `stream`, which is made for 25 frames a second."""
-
-
-class SpeechEncoder(nn.Module):
-    """transformers' wav2vec2: waveform `[B, N]` at 16 kHz to hidden states `[B, T, D]`, T = (N - 400) // 320 + 1."""
-
-    def __init__(self, config: AudioConfig) -> None:
-        super().__init__()
-        # SpecAugment and layer drop are the recipe's business, not the model's: off unless the configuration says so.
-        settings: dict[str, Any] = {"apply_spec_augment": False, "layerdrop": 0.0, **config.wav2vec2}
-        self.wav2vec2 = Wav2Vec2Model(Wav2Vec2Config(**settings))
-        self.normalize = config.normalize
-        self.dim: int = self.wav2vec2.config.hidden_size
-        self._silence: Tensor | None
-        self.register_buffer("_silence", None, persistent=False)
-
-    @property
-    def silence(self) -> Tensor:
-        """The token `[D]` of silence that has lasted and goes on, float32; computed when first asked for."""
-        if self._silence is None:
-            # A session asks in inference mode, but what is shared must be usable under autograd too.
-            with torch.inference_mode(False):
-                tokens = encode(self, np.zeros(round(_STEADY_SILENCE_S * SAMPLE_RATE_HZ), np.float32))
-            self._silence = tokens[len(tokens) // 2].clone()
-        return self._silence
-
-    def train(self, mode: bool = True) -> Self:
-        self._silence = None  # other weights, another silence
-        return super().train(mode)
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._silence = None
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        if self.normalize:
-            mean = waveform.mean(dim=-1, keepdim=True)
-            variance = waveform.var(dim=-1, keepdim=True, correction=0)
-            waveform = (waveform - mean) / torch.sqrt(variance + 1e-7)
-        return self.wav2vec2(waveform).last_hidden_state
 
 
 class Features(ABC):
@@ -257,18 +206,6 @@ class WindowFeatures(Features):
 
     def _num_latents_heard(self) -> int:
         return self.samples.num_samples // (TEMPORAL_STRIDE * self._samples_per_frame)
-
-
-def is_silent(samples: Samples) -> bool:
-    """Whether `samples` `[N]` hold nothing above `SILENCE_PEAK`."""
-    return bool(max(samples.max(initial=0), -samples.min(initial=0)) <= SILENCE_PEAK)
-
-
-def encode(encoder: SpeechEncoder, samples: Samples) -> Tensor:
-    """Tokens float32 `[T, D]` of one waveform `[N]`, without gradients, on the encoder's device."""
-    weight = next(encoder.parameters())
-    with torch.no_grad():  # not inference_mode: cached features must be usable under autograd
-        return encoder(torch.from_numpy(samples).to(weight)[None])[0].float()
 
 
 def encode_clip(

@@ -12,7 +12,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from avacast.engine.audio_features import SpeechEncoder
 from avacast.engine.clip import ClipVision
 from avacast.engine.config import DiTConfig, ModelConfig, VAEConfig
 from avacast.engine.dit import DiT
@@ -21,6 +20,7 @@ from avacast.engine.guidance import Conditioning, Guidance, guided_pass
 from avacast.engine.plan import Plans
 from avacast.engine.precision import Precision
 from avacast.engine.reference import NUM_MASK_CHANNELS
+from avacast.engine.speech_encoder import SpeechEncoder
 from avacast.engine.text_states import TextStates
 from avacast.engine.tiny_vae import StreamState, TinyVAE
 from avacast.engine.wan_vae import WanDecoderState, WanVAE

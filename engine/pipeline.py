@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from avacast.engine.audio_features import SpeechEncoder
 from avacast.engine.bundle import Bundle, adopt_weights, load_bundle, load_weights
 from avacast.engine.clip import ClipVision
 from avacast.engine.config import ModelConfig
@@ -32,6 +31,7 @@ from avacast.engine.precision_choice import choose_precision
 from avacast.engine.profile import Profile, ProfileName
 from avacast.engine.reference import Reference, prepare_portrait
 from avacast.engine.session import Session
+from avacast.engine.speech_encoder import SpeechEncoder
 from avacast.engine.text_states import TextStates
 
 

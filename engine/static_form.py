@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from avacast.engine.audio_features import TOKEN_RATE_HZ, TOKEN_REACH, TOKEN_STRIDE
 from avacast.engine.audio_split import TOKENS_PER_LATENT_FRAME, stream_split, window_split
 from avacast.engine.config import TEMPORAL_STRIDE, ModelConfig
 from avacast.engine.graph_signature import GraphSignature, TensorSpec
 from avacast.engine.networks import VAE, DecoderState, build_vae, decode_step
 from avacast.engine.profile import Profile
 from avacast.engine.reference import NUM_MASK_CHANNELS
+from avacast.engine.speech_encoder import TOKEN_RATE_HZ, TOKEN_REACH, TOKEN_STRIDE
 from avacast.engine.step_graph import IMAGE, TEXT
 from avacast.engine.tiny_vae import StreamState, TinyVAE
 from avacast.engine.wan_vae import WanDecoderState

@@ -28,7 +28,7 @@ IDLE_AFTER = 50
 """Silent slices (2 s) after which the avatar idles, in a profile of fewer steps."""
 
 SILENCE_PEAK = 5e-4
-"""What the engine's audio features take for silence (`engine.audio_features`)."""
+"""What the engine's audio features take for silence (`engine.speech_encoder`)."""
 
 UNHEARD = -1
 """The number of every slice of the silence before the stream."""

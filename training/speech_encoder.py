@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from avacast.engine.audio_features import SpeechEncoder
 from avacast.engine.config import SAMPLE_RATE_HZ, AudioConfig
+from avacast.engine.speech_encoder import SpeechEncoder
 from avacast.engine.voice import Phoneme
 from avacast.training.checkpoint import load_stage, save_stage
 from avacast.training.mouth_shapes import TRACKS, base_symbols, mouth_tracks

@@ -21,10 +21,10 @@ from avacast.bench.audio_contexts import (
     with_contexts,
 )
 from avacast.bench.held_out_clip import HeldOutClip
-from avacast.engine.audio_features import SpeechEncoder
 from avacast.engine.config import POCKET, STABLEAVATAR_1_3B
 from avacast.engine.errors import BadSetting
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.speech_encoder import SpeechEncoder
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-from avacast.engine.audio_features import SpeechEncoder
 from avacast.engine.config import AudioConfig, ClipConfig, DiTConfig, ModelConfig, PromptsConfig, VAEConfig
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.profile import SamplerConfig, WindowConfig
 from avacast.engine.sample_tail import Samples
+from avacast.engine.speech_encoder import SpeechEncoder
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("engine", deadline=None)

@@ -9,19 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from avacast.engine.audio_features import (
-    SILENCE_PEAK,
-    Features,
-    FeatureStream,
-    SpeechEncoder,
-    WindowFeatures,
-    encode,
-    encode_clip,
-    open_features,
-)
+from avacast.engine.audio_features import Features, FeatureStream, WindowFeatures, encode_clip, open_features
 from avacast.engine.audio_split import stream_split, window_split
 from avacast.engine.config import POCKET, ModelConfig
 from avacast.engine.sample_tail import Samples
+from avacast.engine.speech_encoder import SILENCE_PEAK, SpeechEncoder, encode
 
 HOP = 2
 NUM_LATENTS = 19  # three seconds
