@@ -42,8 +42,9 @@ MAX_DELAY_S = 2.6
 MAX_CATCH_UP_S = 1.0
 """Deadlines missed by more than this are not made up for: the machine slept, and a burst would help nobody."""
 
-MAX_STALE_SLOTS = 3
-"""Pictures of unsaid speech that are still shown after an interruption (120 ms), while the engine makes others."""
+MAX_STALE_SLOTS = 1
+"""Pictures of unsaid speech that are still shown after an interruption. Then the last one stands until the engine has
+made others, for a window's time."""
 
 FADE = np.linspace(1, 0, AUDIO_RATE_HZ * 5 // 1000, dtype=np.float32)
 """How sound ends when it is cut: within 5 ms, for a click would be heard."""
@@ -111,7 +112,7 @@ class LiveSession:
     def clear(self) -> float:
         """Cuts all speech, said or waiting, within 5 ms; returns how much of the present utterance was heard, in s.
 
-        The mouth closes by itself: what the engine had heard beyond the next three slots is taken back, and silence is
+        The mouth closes by itself: what the engine had heard beyond the next slot is taken back, and silence is
         put in its place. Every utterance that had not finished tells its listener so.
         """
         current = self._playback.current

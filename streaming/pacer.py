@@ -76,6 +76,7 @@ class Pacer:
         self._silence = np.zeros(samples_per_slot, np.float32)
         self._image = still
         self._shown = -1
+        self._hushed_until = 0
         self._audio: deque[NDArray[np.float32]] = deque()
         self._frames: deque[tuple[int, NDArray[np.uint8]]] = deque()
         self._num_slots = 0
@@ -115,9 +116,11 @@ class Pacer:
     def hush(self, fade: NDArray[np.float32]) -> None:
         """Silences the slices that wait, all but the first len(fade) samples, which are multiplied by `fade`.
 
-        Their frames still come, as they were made or anew: what is heard and what is shown stay paired.
+        Their frames still come, as they were made or anew: what is heard and what is shown stay paired. But these
+        slices do not wait for them: nobody would hear the difference, and the delay would grow.
         """
         waiting, self._audio = self._audio, deque(self._silence for _ in self._audio)
+        self._hushed_until = self.position + len(waiting)
         if waiting and len(fade):
             self._audio[0] = faded(waiting[0], fade)
 
@@ -130,7 +133,7 @@ class Pacer:
         newest = self._show_newest()
         lead = self._frames[-1][0] - self.position if self._frames else 0
         on_time = newest == self.position
-        if on_time or lead or self.delay > self._max_delay:
+        if on_time or lead or self.delay > self._max_delay or self.position < self._hushed_until:
             self._note_lead(lead if on_time else 0)
             self.position += 1
             kind = "live" if on_time else "repeat" if newest is None else "late"

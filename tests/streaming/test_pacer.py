@@ -194,3 +194,19 @@ def test_frames_that_are_taken_back_are_not_shown_and_others_take_their_place():
         pacer.take_back(number)
         pacer.push_frame(number, image(10 + number))
     assert [shown(pacer.next_slot()) for _ in range(4)] == [12, 13, 14, 15]
+
+
+def test_what_was_hushed_does_not_wait_for_its_frames():
+    """The picture stands while silence goes on, and the delay is the same after an interruption as before."""
+    pacer = Pacer(SAMPLES, STILL)
+    for number in range(4):
+        pacer.push_audio(audio(number))
+        pacer.push_frame(number, image(number))
+    assert shown(pacer.next_slot()) == 0
+    pacer.hush(np.zeros(0, np.float32))
+    pacer.take_back(2)
+    slots = [pacer.next_slot() for _ in range(3)]
+    assert [slot.kind for slot in slots] == ["live", "repeat", "repeat"]
+    assert [shown(slot) for slot in slots] == [1, 1, 1]
+    pacer.push_audio(audio(4))
+    assert pacer.next_slot().kind == "stall"
