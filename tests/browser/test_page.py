@@ -169,7 +169,7 @@ def test_the_avatar_falls_silent_when_its_viewer_begins_to_speak(server: str, op
     assert stats_of(server, session)["epoch"] == 1
     page.uncheck("#barge-in")
     page.click("#resume")
-    until(page, "!document.querySelector('#caption').hidden")
+    page.wait_for_selector("#caption .heard")
     stop(page, server, session)
 
 
