@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avacast.engine.errors import BadSetting, Unavailable
+from avacast.engine.errors import BadSetting
 
 if TYPE_CHECKING:
     from avacast.engine.pipeline import Pipeline
@@ -33,6 +33,7 @@ def load_fastest(
     Raises BadBundle, BadSetting for a precision or device that is none, Unavailable for a device that is not here.
     """
     from avacast.engine.bundle import embedded_bundle
+    from avacast.engine.device import chosen_device
     from avacast.engine.pipeline import Pipeline
     from avacast.engine.precision import Precision
 
@@ -47,28 +48,12 @@ def load_fastest(
 def load_repeatable(bundle: Path | None, *, device: str = "auto", precision: str = "auto") -> Pipeline:
     """The same in PyTorch alone, whose frames can be made again to the last bit: for recordings. Raises as above."""
     from avacast.engine.bundle import embedded_bundle
+    from avacast.engine.device import chosen_device
     from avacast.engine.pipeline import Pipeline
     from avacast.engine.precision import Precision
 
     dtype = Precision.asked(precision)
     return Pipeline.load(bundle or embedded_bundle(), device=chosen_device(device), dtype=dtype)
-
-
-def chosen_device(device: str) -> str:
-    """`device`, or for `auto` the GPU where there is one. Raises BadSetting, Unavailable."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise BadSetting(f"{device!r} is no device; say auto, cpu, cuda or cuda:1") from error
-    if kind not in ("cpu", "cuda"):
-        raise BadSetting(f"{device!r} is no device that avacast runs on; say auto, cpu, cuda or cuda:1")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise Unavailable("there is no GPU that PyTorch can use; say --device cpu")
-    return device
 
 
 def set_threads(threads: int) -> None:

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from avacast.engine.bundle import load_bundle
-from avacast.engine.errors import BadSetting, Unavailable
+from avacast.engine.device import chosen_device
+from avacast.engine.errors import BadSetting
 from avacast.engine.pipeline import Pipeline
 from avacast.training.clip_cache import ClipPlan, cached_clips
 from avacast.training.finetune_folder import FinetuneFolder
@@ -68,7 +69,7 @@ def finetune(
     if threads:
         torch.set_num_threads(threads)
     settings = _settings(recipe, lora_rank, full, steps)
-    chosen = choose_device(device)
+    chosen = chosen_device(device)
     # The file is opened when there is something to write, after the folder was made.
     handlers = [logging.FileHandler(output / "log.txt", delay=True), logging.StreamHandler()]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
@@ -117,21 +118,6 @@ def run_finetune(
     folder.publish(source, finetuning.merged(source.tensors("dit")))
     log.info("the bundle is written to %s", folder.bundle)
     return folder
-
-
-def choose_device(name: str) -> str:
-    """`cpu`, `cuda` or a numbered one; `auto` is a GPU where there is one. Raises BadSetting or Unavailable."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(name).type
-    except RuntimeError as error:
-        raise BadSetting(f"there is no device {name!r}; give cpu, cuda or auto") from error
-    if kind not in ("cpu", "cuda"):
-        raise BadSetting(f"training runs on cpu or cuda, not on {name!r}")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise Unavailable("this machine has no CUDA device that PyTorch can use; give --device cpu")
-    return name
 
 
 def _settings(file: Path | None, lora_rank: int | None, full: bool, steps: int | None) -> FinetuneRecipe:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from avacast.engine.device import chosen_device
 from avacast.engine.errors import BadSetting, Unavailable
-from avacast.streaming.model import chosen_device, load_fastest
+from avacast.streaming.model import load_fastest
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
 

@@ -15,9 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from avacast.engine.bundle import load_bundle
+from avacast.engine.device import chosen_device
 from avacast.engine.errors import BadBundle, BadSetting, Unavailable
 from avacast.engine.pipeline import Pipeline
-from avacast.training.finetune import choose_device, finetune, run_finetune
+from avacast.training.finetune import finetune, run_finetune
 from avacast.training.finetune_folder import FinetuneFolder
 from avacast.training.finetune_recipe import FinetuneRecipe
 from avacast.training.finetuning import Finetuning
@@ -201,7 +202,7 @@ def test_the_command_tells_mistakes_in_one_line(released_bundle: Path, videos: P
     output = tmp_path / "run"
     with pytest.raises(BadSetting, match="give one of them"):
         finetune(released_bundle, videos, output, full=True, lora_rank=4)
-    with pytest.raises(BadSetting, match="no device 'tpu9'"):
+    with pytest.raises(BadSetting, match="'tpu9' is no device"):
         finetune(released_bundle, videos, output, device="tpu9")
     with pytest.raises(BadBundle, match="no model folder"):
         run_finetune(tmp_path / "nowhere", videos, output, ADAPTERS)
@@ -214,8 +215,8 @@ def test_the_command_tells_mistakes_in_one_line(released_bundle: Path, videos: P
 
 
 def test_a_gpu_is_taken_where_there_is_one():
-    assert choose_device("cpu") == "cpu"
-    assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert chosen_device("cpu") == "cpu"
+    assert chosen_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
     if not torch.cuda.is_available():
         with pytest.raises(Unavailable, match="--device cpu"):
-            choose_device("cuda")
+            chosen_device("cuda")

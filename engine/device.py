@@ -1,0 +1,22 @@
+"""On which device a model runs, as people name it. Knows names and what is here; knows no model."""
+
+from __future__ import annotations
+
+import torch
+
+from avacast.engine.errors import BadSetting, Unavailable
+
+
+def chosen_device(device: str) -> str:
+    """`device`, or for `auto` the GPU where there is one. Raises BadSetting, Unavailable."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise BadSetting(f"{device!r} is no device; say auto, cpu, cuda or cuda:1") from error
+    if kind not in ("cpu", "cuda"):
+        raise BadSetting(f"{device!r} is no device that avacast runs on; say auto, cpu, cuda or cuda:1")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise Unavailable("there is no GPU that PyTorch can use; say --device cpu")
+    return device
