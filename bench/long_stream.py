@@ -72,6 +72,8 @@ class LongRun:
     same_words_drift: float
     """The same between the first frames of the first and of the last turn; the head's motion adds to it. NaN where
     there is one turn."""
+    next_turn_drift: float
+    """The same between the first and the second turn: how much the head's motion adds."""
     early_lip_correlation: float
     """With the true opening, mean over the clips of the first turn."""
     late_lip_correlation: float
@@ -79,7 +81,7 @@ class LongRun:
     early_memory_mb: float
     """Resident memory of the process after one minute, or a tenth of a shorter stream."""
     late_memory_mb: float
-    """The same at its end."""
+    """The same when the last turn begins: in it frames are kept for the lips."""
 
 
 def long_run(
@@ -96,8 +98,8 @@ def long_run(
     config, first = pipeline.config, turns.clips[0]
     session = pipeline.open_session(first.portrait, seed=first.seed, profile=profile)
     stream = frames_as_they_come(session, turns.sound(), config.samples_per_frame, ahead_s=ahead_s)
-    spans, early = _Spans.of(turns), _minute(turns, config.fps)
-    early_memory_mb, lips = float("nan"), list[float]()
+    spans, lips = _Spans.of(turns), list[float]()
+    memory_mb = dict.fromkeys((_minute(turns, config.fps), turns.num_frames - turns.frames_per_turn), float("nan"))
     for turn in range(turns.num_turns):
         scores: list[float] = []
         for clip in turns.clips:
@@ -106,19 +108,18 @@ def long_run(
                 spans.add(frame)
                 if turn in (0, turns.num_turns - 1):
                     images.append(frame.image)
-                if frame.pts == early:
-                    early_memory_mb = resident_mb()
+                if frame.pts in memory_mb:
+                    memory_mb[frame.pts] = resident_mb()
                 on_frame()
             if images:
                 scores.append(_lip_correlation(np.stack(images), clip, first))
         lips += [float(np.mean(scores))] if scores else []
-    return LongRun(
-        turns.num_frames / config.fps / 60, *spans.drifts(), lips[0], lips[-1], early_memory_mb, resident_mb()
-    )
+    early_mb, late_mb = (memory_mb[pts] for pts in (min(memory_mb), max(memory_mb)))
+    return LongRun(turns.num_frames / config.fps / 60, *spans.drifts(), lips[0], lips[-1], early_mb, late_mb)
 
 
 class _Spans:
-    """Mean frames of the stream's start, of its end, and of the start of its last turn."""
+    """Mean frames of the stream's start, of its end, and of the starts of its last and its second turn."""
 
     def __init__(self, spans: Sequence[range], size: tuple[int, ...]) -> None:
         self._spans = spans
@@ -127,8 +128,9 @@ class _Spans:
     @classmethod
     def of(cls, turns: Turns) -> _Spans:
         num_frames = min(NUM_DRIFT_FRAMES, turns.frames_per_turn, turns.num_frames // 2)
-        last_turn = turns.num_frames - turns.frames_per_turn
-        spans = [range(start, start + num_frames) for start in (0, turns.num_frames - num_frames, last_turn)]
+        last_turn, next_turn = turns.num_frames - turns.frames_per_turn, turns.frames_per_turn % turns.num_frames
+        starts = (0, turns.num_frames - num_frames, last_turn, next_turn)
+        spans = [range(start, start + num_frames) for start in starts]
         return cls(spans, turns.clips[0].portrait.shape)
 
     def add(self, frame: Frame) -> None:
@@ -136,11 +138,12 @@ class _Spans:
             if frame.pts in span:
                 self._sums[number] += frame.image
 
-    def drifts(self) -> tuple[float, float]:
-        """CIEDE2000 from the start to the end, and to the start of the last turn."""
+    def drifts(self) -> tuple[float, float, float]:
+        """CIEDE2000 from the start to the end, and to the starts of the last and the second turn."""
         means = [measures.mean_colours(total[None] / len(self._spans[0])) for total in self._sums]
-        to_end, to_last_turn = (float(ciede2000(means[0], mean).mean()) for mean in means[1:])
-        return to_end, to_last_turn if self._spans[2].start else float("nan")
+        to_end, *to_turns = (float(ciede2000(means[0], mean).mean()) for mean in means[1:])
+        to_last, to_next = to_turns if self._spans[2].start else (float("nan"), float("nan"))
+        return to_end, to_last, to_next
 
 
 def resident_mb() -> float:

@@ -204,10 +204,11 @@ def streaming_table(rows: Sequence[Row]) -> Table:
         "PSNR to offline": lambda row: f"{row.psnr_to_offline_db:.1f} dB",
         f"{minutes:.3g} min: colour drift": lambda row: f"{row.long.colour_drift:.2f}",
         "  in the same words": lambda row: f"{row.long.same_words_drift:.2f}",
+        "  from one turn to the next": lambda row: f"{row.long.next_turn_drift:.2f}",
         "  lips, first turn": lambda row: f"{row.long.early_lip_correlation:.3f}",
         "  lips, last turn": lambda row: f"{row.long.late_lip_correlation:.3f}",
         f"  memory, {min(1, minutes / 10):.2g} min": lambda row: f"{row.long.early_memory_mb:.0f} MB",
-        "  memory, end": lambda row: f"{row.long.late_memory_mb:.0f} MB",
+        "  memory, last turn": lambda row: f"{row.long.late_memory_mb:.0f} MB",
     }
     table = Table("figure", *(row.case for row in rows))
     for name, cell in lines.items():

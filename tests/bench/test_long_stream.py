@@ -58,6 +58,7 @@ def test_drift_and_lips_are_those_of_the_ends(
     assert run.early_lip_correlation > 0.99
     assert abs(run.late_lip_correlation) < 0.5
     assert 1 < run.same_words_drift == run.colour_drift < 8
+    assert run.next_turn_drift == 0
 
 
 def test_a_stream_that_stays_as_it_is_does_not_drift(
