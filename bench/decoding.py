@@ -64,6 +64,8 @@ def measure_decode(bench: Workbench, vae: VAE, size: tuple[int, int], num_latent
         cell[f"{name}_share"] = 1e12 * cell["tflop_per_latent"] / seconds / bench.matrix_flops
 
     record("eager", lambda: decode(latents, past))
+    # As a session is served: captured, with the kernels, and not compiled.
+    record("captured", decoder_graph(bench, decode, latents, past))
     compiled = bench.compile(decode)
     record("compiled", lambda: compiled(latents, past))
     record("graphed", decoder_graph(bench, compiled, latents, past))

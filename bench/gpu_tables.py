@@ -56,7 +56,7 @@ def _forward(figures: Mapping[str, Any]) -> Table:
 
 
 def _decoding(figures: Mapping[str, Any]) -> Table:
-    ways = ("eager", "compiled", "graphed")
+    ways = ("eager", "captured", "compiled", "graphed")
     table = Table("decoder", "size", "latents a pass", "TFLOP", *(f"{way}, ms (share)" for way in ways))
     for name in ("wan", "tiny"):
         for cell in figures.get(name, []):

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from avacast.bench.device_timer import Deadline, seconds_of
 from avacast.bench.workbench import Workbench
+from avacast.kernels import kernel as kernels
 from avacast.kernels.catalogue import KERNELS
-from avacast.kernels.kernel import HAS_TRITON, Kernel, Outputs, Size
+from avacast.kernels.kernel import Kernel, Outputs, Size
 
 _MAX_S = 0.3
 
@@ -42,7 +43,7 @@ def measure_kernel(bench: Workbench, kernel: Kernel) -> dict[str, Any]:
 
     record("reference", kernel.reference)
     record("compiled", compiled)
-    if bench.on_gpu and HAS_TRITON:
+    if bench.on_gpu and kernels.HAS_TRITON:
         row["max_difference"], row["mean_difference"] = compare(bench, kernel, size)
         record("fused", kernel.fused)
         row["speedup_over_compiled"] = row["compiled_us"] / row["fused_us"]

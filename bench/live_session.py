@@ -11,74 +11,90 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from avacast.bench.device_timer import Deadline, median_ms
 from avacast.bench.workbench import Workbench
-from avacast.engine.captured_session import captured_decoder, captured_step
+from avacast.engine.captured_session import CapturedLoop, captured_decoder, captured_loop, captured_step
 from avacast.engine.config import TEMPORAL_STRIDE
 from avacast.engine.networks import Networks
 from avacast.engine.plan import PlannedDiT, Plans
+from avacast.engine.portrait import Picture
+from avacast.engine.session import Session, SessionState
 from avacast.engine.static_form import StaticShape
 
 
 def live_session(bench: Workbench, figures: dict[str, Any], deadline: Deadline) -> None:
     """Fills in `eager` and `graphed`: `Pipeline.open_session`, `push` and `pull`, the engine as it is served.
 
-    On a GPU it is served graphed: compiled, then captured pass by pass, since a session may look ahead.
+    On a GPU it is served graphed: compiled, then captured, a window's steps as one graph and the decoder as another.
     """
     with bench.attending():
-        figures["eager"] = measure_session(bench, bench.networks)
-        if not deadline.passed:
-            figures["graphed"] = measure_session(bench, captured_networks(bench))
+        for name, make in (("eager", lambda: bench.networks), ("graphed", lambda: captured_networks(bench))):
+            if not deadline.passed:
+                figures[name] = {}
+                measure_session(bench, make(), figures[name])
+    figures["cut_short"] = deadline.passed
 
 
 def captured_networks(bench: Workbench) -> Networks:
     """The networks with what `Pipeline.load_fastest` captures for a session of the profile `mic`."""
     config, networks = bench.config, bench.networks
     shape = StaticShape(config, config.profile("mic"), 1, bench.dtype)
+    num_steps = (shape.profile.sampler or config.sampler).num_steps
     with torch.inference_mode():
-        step, decoder = captured_step(networks.dit, shape), captured_decoder(networks.vae, shape)
-    return replace(networks, plans=Plans(PlannedDiT(networks.dit, [step]), decoder))
+        step = captured_step(networks.dit, shape)
+        loop = captured_loop(networks.dit, shape, num_steps, pool=step.pool)
+        decoder = captured_decoder(networks.vae, shape)
+    planned = PlannedDiT(networks.dit, [step])
+    return replace(networks, plans=Plans(planned, decoder, loop=CapturedLoop(networks.dit, [loop], planned.still)))
 
 
-def measure_session(bench: Workbench, networks: Networks) -> dict[str, Any]:
-    """Times and rates of one session with noise for a voice."""
+def measure_session(bench: Workbench, networks: Networks, figures: dict[str, Any]) -> None:
+    """Fills in times and rates of one session with noise for a voice, of two at a time, and what a second one takes."""
     from avacast.engine.pipeline import Pipeline
 
-    config = bench.config
-    pipeline = Pipeline(config, networks)
-    picture = np.random.default_rng(0).integers(0, 256, (config.height, config.width, 3), np.uint8)
+    pipeline = Pipeline(bench.config, networks)
     started = time.perf_counter()
-    session = pipeline.open_session(picture)
-    open_s = time.perf_counter() - started
-    fresh = session.snapshot()
-    num_latents = config.window.window + config.window.hop * bench.workload.num_windows
-    num_samples = TEMPORAL_STRIDE * num_latents * config.samples_per_frame
-    sound = np.random.default_rng(1).normal(0, 0.1, num_samples).astype(np.float32)
+    session = pipeline.open_session(_picture(bench))
+    figures["open_session_ms"] = 1000 * (time.perf_counter() - started)
+    fresh, sound = session.snapshot(), _sound(bench, 1)
 
-    def first_frame() -> None:
-        session.restore(fresh)
-        session.push(sound)
+    def window(state: SessionState, samples: NDArray[np.float32]) -> None:
+        session.restore(state)
+        session.push(samples)
         assert session.pull(), "there is sound for a window"
 
-    first_frame()
-    first_s = median_ms(first_frame) / 1000
-    started, num_frames = time.perf_counter(), 0
-    while frames := session.pull():
-        num_frames += len(frames)
-    frames_per_s = num_frames / (time.perf_counter() - started)
-    silence = np.zeros(num_samples, np.float32)
+    window(fresh, sound)
+    figures["first_frame_ms"] = median_ms(lambda: window(fresh, sound))
+    figures |= _rates(bench, [session])
     speaking = session.snapshot()
+    figures["interruption_to_silent_window_ms"] = median_ms(lambda: window(speaking, 0 * sound))
+    before_gb = bench.allocated_gb
+    sessions = [pipeline.open_session(_picture(bench)) for _ in range(2)]
+    for one in sessions:
+        one.push(sound)
+        one.pull()
+    figures["further_session_gb"] = (bench.allocated_gb - before_gb) / len(sessions)
+    figures["two_sessions_frames_per_s"] = _rates(bench, sessions)["frames_per_s"]
 
-    def silent_window() -> None:
-        session.restore(speaking)
-        session.push(silence)
-        assert session.pull(), "there is sound for a window"
 
-    return {
-        "open_session_ms": 1000 * open_s,
-        "first_frame_ms": 1000 * first_s,
-        "interruption_to_silent_window_ms": median_ms(silent_window),
-        "frames_per_s": frames_per_s,
-        "streams_at_25_fps": frames_per_s / config.fps,
-    }
+def _rates(bench: Workbench, sessions: list[Session]) -> dict[str, float]:
+    """Frames a second of sessions whose sound is here; one begins its window while another's frames are fetched."""
+    started, num_frames = time.perf_counter(), 0
+    while any(shown := [showing.frames() for showing in [session.begin() for session in sessions]]):
+        num_frames += sum(map(len, shown))
+    frames_per_s = num_frames / (time.perf_counter() - started)
+    return {"frames_per_s": frames_per_s, "streams_at_25_fps": frames_per_s / bench.config.fps}
+
+
+def _picture(bench: Workbench) -> Picture:
+    return np.random.default_rng(0).integers(0, 256, (bench.config.height, bench.config.width, 3), np.uint8)
+
+
+def _sound(bench: Workbench, seed: int) -> NDArray[np.float32]:
+    """Noise for so many windows as are measured of a stream."""
+    window = bench.config.window
+    num_latents = window.window + window.hop * bench.workload.num_windows
+    num_samples = TEMPORAL_STRIDE * num_latents * bench.config.samples_per_frame
+    return np.random.default_rng(seed).normal(0, 0.1, num_samples).astype(np.float32)

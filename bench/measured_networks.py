@@ -6,11 +6,12 @@ Knows the calls that a session makes of its networks; the results are the networ
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from avacast.engine.guidance import Conditioning, Guidance
 from avacast.engine.networks import DecoderState, Networks
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.whole_window import LoopCall, WholeWindow
 
 SPEECH_ENCODER, TRANSFORMER, DECODER = "speech encoder", "transformer", "decoder"
 
@@ -45,6 +47,21 @@ class _MeasuredNetworks(Networks):
             return super().decode(latents, state)
 
 
+@dataclass(frozen=True)
+class _MeasuredLoop:
+    """All passes of a window, where they run as one call."""
+
+    loop: LoopCall
+    around: Around
+
+    def fits(self, window: WholeWindow) -> bool:
+        return self.loop.fits(window)
+
+    def __call__(self, window: WholeWindow) -> Tensor:
+        with self.around(TRANSFORMER):
+            return self.loop(window)
+
+
 @contextlib.contextmanager
 def measured(pipeline: Pipeline, around: Around) -> Generator[Pipeline]:
     """The same model, with `around(part)` entered for each call of a part of it."""
@@ -62,6 +79,8 @@ def measured(pipeline: Pipeline, around: Around) -> Generator[Pipeline]:
     hooks = (encoder.register_forward_pre_hook(before), encoder.register_forward_hook(after))
     try:
         parts = {part.name: getattr(networks, part.name) for part in fields(Networks)}
+        if (loop := networks.plans.loop) is not None:
+            parts["plans"] = replace(networks.plans, loop=_MeasuredLoop(loop, around))
         yield Pipeline(pipeline.config, _MeasuredNetworks(**parts, around=around))
     finally:
         for hook in hooks:
@@ -91,10 +110,13 @@ class PartOperations:
 
     @contextlib.contextmanager
     def __call__(self, part: str) -> Generator[None]:
-        # The counter does not know the attention that PyTorch takes on a CPU, whose name is private.
-        on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
-        attention = {on_cpu: _attention_operations}
-        with FlopCounterMode(display=False, custom_mapping=attention) as counter:
+        # The counter does not know what PyTorch takes on a CPU alone; the names are private.
+        on_cpu = {
+            torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations,  # noqa: SLF001
+            torch.ops.mkldnn._linear_pointwise: _bfloat16_operations,  # noqa: SLF001
+            torch.ops.mkl._mkl_linear: _float32_operations,  # noqa: SLF001
+        }
+        with FlopCounterMode(display=False, custom_mapping=on_cpu) as counter:
             yield
         self.operations[part] += counter.get_total_flops()
 
@@ -102,3 +124,13 @@ class PartOperations:
 def _attention_operations(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     """Of attention between tensors of these shapes."""
     return sdpa_flop_count(query, key, value)
+
+
+def _bfloat16_operations(x: Any, _packed: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+    """Of a product with laid out weights, whose own shape says nothing."""
+    return 2 * math.prod(x) * out_shape[-1]
+
+
+def _float32_operations(x: Any, _packed: Any, weight: Any, *_: Any, **__: Any) -> int:
+    """Of a product with weights of this shape, `[O, I]`."""
+    return 2 * math.prod(x) * weight[0]

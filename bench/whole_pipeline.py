@@ -22,7 +22,7 @@ def whole_pipeline(bench: Workbench, figures: dict[str, Any], deadline: Deadline
     window = bench.config.window
     figures |= {"window": window.window, "overlap": window.overlap, "num_steps": bench.config.sampler.num_steps}
     tiny = tiny_vae(bench)
-    with torch.inference_mode(), bench.attending(), bench.compiled():
+    with torch.inference_mode(), bench.attending():
         for name, vae in (("graphed_wan", bench.networks.vae), ("graphed_tiny", tiny)):
             if not deadline.passed:
                 figures[name] = {}
@@ -49,10 +49,10 @@ def measure_graphed(bench: Workbench, vae: VAE, figures: dict[str, Any]) -> None
         # What replays work in belongs to the graphs and stays reserved; what trying algorithms out took goes.
         torch.cuda.empty_cache()
         figures["first_session_gb"] = torch.cuda.memory_reserved(bench.device) / 1e9
-    before_gb = _allocated_gb(bench)
+    before_gb = bench.allocated_gb
     snapshot = stream.snapshot()
     if bench.on_gpu:
-        figures["further_session_gb"] = _allocated_gb(bench) - before_gb
+        figures["further_session_gb"] = bench.allocated_gb - before_gb
     figures["state_mb"] = stream.state_mb
     figures["state_in_ms"] = 1000 * seconds_of(lambda: stream.restore(snapshot), bench.device)
     figures["first_frame_ms"] = median_ms(lambda: stream.first_frame(snapshot))
@@ -75,7 +75,3 @@ def throughput(bench: Workbench, stream: WindowStream) -> dict[str, Any]:
         "streams_at_25_fps": frames_per_s / bench.config.fps,
         "window_ms": 1000 * window_s,
     }
-
-
-def _allocated_gb(bench: Workbench) -> float:
-    return torch.cuda.memory_allocated(bench.device) / 1e9 if bench.on_gpu else 0.0

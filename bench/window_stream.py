@@ -15,10 +15,16 @@ from avacast.bench.decoding import decoder_call, decoder_graph, first_past, to_p
 from avacast.bench.workbench import Workbench
 from avacast.engine.audio_split import window_split
 from avacast.engine.flow_matching import Schedule
-from avacast.engine.graph import StaticBuffers, Tensors
+from avacast.engine.graph import Graph, StaticBuffers, Tensors
+from avacast.engine.guidance import Conditioning
 from avacast.engine.networks import VAE
+from avacast.engine.resting_state import Resting, at_rest, awake
 from avacast.engine.side_stream import SideStream
-from avacast.engine.window_loop import WindowLoop, fusion_weights
+from avacast.engine.step_graph import StepGraph, still_conditions
+from avacast.engine.tiny_vae import StreamState
+from avacast.engine.wan_vae import WanDecoderState, WanVAE
+from avacast.engine.whole_window import WholeWindow, fusion_weights
+from avacast.engine.window_loop import WindowLoop, loop_tensors
 from avacast.engine.windows import frames_of_latents
 
 
@@ -27,7 +33,7 @@ class StreamSnapshot:
     """All that the streams remember between two windows."""
 
     tails: Tensor
-    past: Tensors
+    decoder: Resting
 
 
 class WindowStream:
@@ -38,13 +44,7 @@ class WindowStream:
         self.hop, self.batch = window.hop, batch
         self._bench, self._vae = bench, vae
         self._size = (config.height, config.width)
-        schedule = Schedule.of(config.sampler)
-        inputs = bench.conditions(*self._size, window.window, batch)
-        inputs["noise"] = bench.noise(*self._size, window.window, batch)
-        tail = bench.noise(*self._size, window.overlap, batch)
-        inputs["tails"] = torch.stack([tail] * len(schedule.timesteps))
-        inputs["weights"] = fusion_weights(window, len(schedule.timesteps), first=False).to(bench.device)
-        self._denoise = bench.graph(WindowLoop.of(bench.networks, schedule), StaticBuffers(inputs))
+        self._denoise = _loop_graph(bench, batch)
         latent = bench.noise(*self._size, 1, batch).to(bench.dtype)
         self._decode = decoder_graph(bench, bench.compile(decoder_call(vae)), latent, first_past(vae, latent))
         self._listening, self._showing = SideStream(bench.device), SideStream(bench.device)
@@ -54,6 +54,10 @@ class WindowStream:
         self._index, self._mask = index.to(bench.device), mask.to(bench.device)
         pictures = (batch, 4 * self.hop, *self._size, 3)
         self._pictures = torch.empty(pictures, dtype=torch.uint8, pin_memory=bench.on_gpu)
+
+    @property
+    def _past_names(self) -> list[str]:
+        return [name for name in self._decode.buffers.tensors if name != "latents"]
 
     @property
     def num_frames(self) -> int:
@@ -97,11 +101,15 @@ class WindowStream:
     def restore(self, snapshot: StreamSnapshot) -> None:
         """Other streams' turn: their state is copied in."""
         self._denoise.buffers.fill({"tails": snapshot.tails})
-        self._decode.buffers.fill(snapshot.past)
+        state = awake(snapshot.decoder)
+        assert state is not None, "a stream that runs has a state"
+        self._decode.buffers.fill(dict(zip(self._past_names, state.past, strict=True)))
 
     def snapshot(self) -> StreamSnapshot:
-        past = {name: x.clone() for name, x in self._decode.buffers.tensors.items() if name != "latents"}
-        return StreamSnapshot(self._denoise.buffers["tails"].clone(), past)
+        """What the streams remember, as a session keeps it."""
+        past = tuple(self._decode.buffers[name].clone() for name in self._past_names)
+        state = WanDecoderState(past) if isinstance(self._vae, WanVAE) else StreamState(past)
+        return StreamSnapshot(self._denoise.buffers["tails"].clone(), at_rest(state))
 
     def _noise(self) -> Tensor:
         return self._bench.noise(*self._size, self._bench.config.window.window, self.batch)
@@ -117,3 +125,21 @@ class WindowStream:
             for index, latent in enumerate(latents.split(1, dim=2)):
                 frames = self._decode(latents=latent)["frames"]
                 self._pictures[:, 4 * index : 4 * index + 4].copy_(frames, non_blocking=True)
+
+
+def _loop_graph(bench: Workbench, batch: int) -> Graph:
+    """The engine's own loop of a window, compiled, from `audio` and `noise` to `latents`; its tails are carried."""
+    config, window, dit = bench.config, bench.config.window, bench.networks.dit
+    size, schedule = (config.height, config.width), Schedule.of(config.sampler).to(bench.device)
+    given = Conditioning(**bench.conditions(*size, window.window, batch))
+    noise, tail = (bench.noise(*size, frames, batch) for frames in (window.window, window.overlap))
+    weights = fusion_weights(window, schedule.num_steps, window.overlap).to(bench.device)
+    first = WholeWindow(noise, torch.stack([tail] * schedule.num_steps), weights, schedule, given)
+    loop = WindowLoop(StepGraph(dit, list(bench.compiled_blocks)))
+
+    def call(buffers: Tensors) -> dict[str, Tensor]:
+        windows = loop(buffers)
+        return {"latents": windows[-1], "tails": windows[:, :, :, window.hop :]}
+
+    buffers = {**loop_tensors(dit, first), **still_conditions(dit, given.text, given.image)}
+    return bench.graph(call, StaticBuffers(buffers))

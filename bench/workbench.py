@@ -6,24 +6,32 @@ Knows how a network is run eagerly or compiled, and by which attention; knows no
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from avacast.bench.device_timer import synchronize
+from avacast.bench.device_timer import seconds_of, synchronize
 from avacast.bench.gpu_workload import Workload
 from avacast.engine.audio_split import window_split
 from avacast.engine.config import SAMPLE_RATE_HZ, SPATIAL_STRIDE, TEMPORAL_STRIDE, ModelConfig
+from avacast.engine.dit import Block
+from avacast.engine.fused_block import FusedBlock, example
 from avacast.engine.graph import Graph, StaticBuffers, Tensors
 from avacast.engine.networks import Networks
+from avacast.engine.profile import Profile
 from avacast.engine.reference import NUM_MASK_CHANNELS
+from avacast.engine.static_form import StaticShape
 from avacast.engine.wan_vae import WanVAE
 from avacast.engine.windows import frames_of_latents
+from avacast.kernels import kernel
+from avacast.kernels.catalogue import KERNELS
+from avacast.kernels.kernel import Size
 
 ATTENTIONS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -68,12 +76,19 @@ class Workbench:
     matrix_flops: float = float("nan")
     """Operations a second of one large matrix product, once measured."""
     not_compiled: dict[str, str] = field(default_factory=dict[str, str])
+    blocks_ms: dict[str, float] = field(default_factory=dict[str, float])
+    """A block of the transformer as the compiler makes it and through the kernels, once `compiled_blocks` was asked."""
     not_captured: list[str] = field(default_factory=list[str])
     """What went wrong where the report goes on without a compiler or a graph."""
 
     @property
     def on_gpu(self) -> bool:
         return self.device.type == "cuda"
+
+    @property
+    def allocated_gb(self) -> float:
+        """Device memory in use, in GB (10^9 bytes); on a CPU nobody counts."""
+        return torch.cuda.memory_allocated(self.device) / 1e9 if self.on_gpu else 0.0
 
     @property
     def config(self) -> ModelConfig:
@@ -93,6 +108,12 @@ class Workbench:
             networks.vae.network.to_channels_last()
         return networks
 
+    def release(self) -> None:
+        """Lets memory go that a section, perhaps one that failed, no longer needs."""
+        gc.collect()
+        if self.on_gpu:
+            torch.cuda.empty_cache()
+
     def try_networks(self) -> None:
         """Runs every network once on the smallest shapes of the workload, and waits for it."""
         size, frames = (self.config.height, self.config.width), min(self.workload.windows)
@@ -104,8 +125,33 @@ class Workbench:
 
     @cached_property
     def compiled_blocks(self) -> nn.ModuleList:
-        """The transformer's blocks, compiled: all of them share one compilation."""
-        return nn.ModuleList(self.compile(block) for block in self.networks.dit.blocks)
+        """The transformer's blocks, compiled: all of them share one compilation. Of two ways the faster one.
+
+        Which, is measured on one block at the pipeline's window and kept in `blocks_ms`.
+        """
+        blocks = self.networks.dit.blocks
+        ways: dict[str, Callable[[nn.Module], nn.Module]] = {"compiled": nn.Identity(), "kernels": _fused}
+        given = example(self.networks.dit, StaticShape(self.config, Profile(self.config.window), 1, self.dtype))
+        for name, way in ways.items():
+            call = self.compile(way(blocks[0]))
+            try:
+                self.blocks_ms[name] = 1000 * seconds_of(partial(call, *given), self.device)
+            except Exception as error:  # noqa: BLE001  # a kernel that this GPU does not take costs the report nothing
+                self.not_compiled[f"block, {name}"] = f"{type(error).__name__}: {error}"[:2000]
+        fastest = min(self.blocks_ms, key=self.blocks_ms.__getitem__)
+        return nn.ModuleList(self.compile(ways[fastest](block)) for block in blocks)
+
+    def check_kernels(self) -> None:
+        """Runs every kernel once; where one of them fails the report goes on without them, and says so."""
+        if not (self.on_gpu and kernel.HAS_TRITON):
+            return
+        for one in KERNELS:
+            try:
+                one.fused(*one.inputs(Size(num_latents=2, overlap=1, height=64, width=64), self.device, self.dtype))
+                synchronize(self.device)
+            except Exception as error:  # noqa: BLE001  # whatever Triton or the driver raises
+                self.not_compiled[f"kernel {one.name}"] = f"{type(error).__name__}: {error}"[:2000]
+                kernel.HAS_TRITON = False
 
     def compile(self, call: Callable[..., Any]) -> CompiledOrPlain:
         """`call` through `torch.compile`; without a GPU through its front end only, which finds what breaks a graph."""
@@ -173,3 +219,7 @@ class Workbench:
     def num_tokens(self, frames: int) -> int:
         """wav2vec2 tokens of a window's sound."""
         return (self.num_samples(frames) - _TOKEN_REACH) // _TOKEN_STRIDE + 1
+
+
+def _fused(block: nn.Module) -> nn.Module:
+    return FusedBlock(cast("Block", block))

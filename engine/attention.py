@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avacast.engine.config import DiTConfig
-from avacast.engine.rope import Rotation, rotate
+from avacast.engine.products import Products, through
+from avacast.engine.rope import Rotation, norm_rotate_joined, rotate
 
 MASKED = -1e4
 """Added to the score of a padded token: far enough for a weight of exactly zero, finite in every precision, so that a
@@ -51,7 +52,17 @@ def attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int, bias: Tens
 
     `bias` [B, 1, 1, M] is added to the scores.
     """
-    query, key, value = (x.unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (query, key, value))
+    query, key, value = (_heads(x, num_heads) for x in (query, key, value))
+    return _attend_heads(query, key, value, bias)
+
+
+def _heads(x: Tensor, num_heads: int) -> Tensor:
+    """[B, N, D] to [B, H, N, d]."""
+    return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+
+
+def _attend_heads(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`attend` of [B, H, N, d] queries over [B, H, M, d] keys and values; returns [B, N, D]."""
     if key.requires_grad and key.device.type == "cpu":
         heard = _attend_plainly(query, key, value, bias)
     else:
@@ -84,8 +95,15 @@ class SelfAttention(nn.Module):
         self.o = nn.Linear(dim, dim)
         self.norm_q = nn.RMSNorm(dim, eps)
         self.norm_k = nn.RMSNorm(dim, eps)
+        self._read = Products(self.q, self.k, self.v)
+        self._write = Products(self.o)
 
     def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        joined = self._read(x)
+        if joined is not None:
+            query, key = norm_rotate_joined(joined, self.norm_q, self.norm_k, rotation, self.num_heads)
+            value = _heads(joined[..., -x.shape[2] :], self.num_heads)
+            return through(self._write, self.o, _attend_heads(query, key, value))
         query = rotate(self.norm_q(self.q(x)), rotation, self.num_heads)
         key = rotate(self.norm_k(self.k(x)), rotation, self.num_heads)
         return self.o(attend(query, key, self.v(x), self.num_heads))
@@ -115,13 +133,15 @@ class CrossAttention(nn.Module):
         self.k_vocal = nn.Linear(dim, dim)
         self.v_vocal = nn.Linear(dim, dim)
         self.o = nn.Linear(dim, dim)
+        self._ask, self._write = Products(self.q), Products(self.o)
+        self._read_audio = Products(self.k_vocal, self.v_vocal)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        query = self.norm_q(self.q(x))
+        query = self.norm_q(through(self._ask, self.q, x))
         heard = self._hear(query, context)
         for key, value in context.still or self.read(context.text, context.image):
             heard = heard + attend(query, key, value, self.num_heads)
-        return self.o(heard)
+        return through(self._write, self.o, heard)
 
     def read(self, text: Tensor | None, image: Tensor | None) -> tuple[KeysValues, ...]:
         """Keys and values of the conditions that stay the same for a whole stream, embedded as in `Context`."""
@@ -135,7 +155,11 @@ class CrossAttention(nn.Module):
     def _hear(self, query: Tensor, context: Context) -> Tensor:
         """Audio attention of [B, N, D] queries, each latent frame by itself."""
         batch, num_frames = context.audio.shape[:2]
-        key, value = self.k_vocal(context.audio), self.v_vocal(context.audio)
+        joined = self._read_audio(context.audio.flatten(1, 2))
+        if joined is None:
+            key, value = self.k_vocal(context.audio), self.v_vocal(context.audio)
+        else:
+            key, value = joined.unflatten(1, (num_frames, -1)).chunk(2, dim=-1)
         bias = None
         if context.audio_mask is not None:
             bias = padding_bias(context.audio_mask, query.dtype)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from avacast.engine.attention import attend
 from avacast.engine.config import DiTConfig
-from avacast.engine.feed_forward import feed_forward
-from avacast.engine.modulation import learned, modulate, vectors
+from avacast.engine.feed_forward import FeedForward
+from avacast.engine.modulation import learned, norm_modulate, vectors
 
 
 class AudioProjection(nn.Module):
@@ -73,14 +73,14 @@ class AudioBlock(nn.Module):
         self.norm3 = nn.LayerNorm(dim, eps)
         self.cross_attn = LatentAttention(config)
         self.norm2 = nn.LayerNorm(dim, eps, elementwise_affine=False)
-        self.ffn = feed_forward(dim, 2 * dim, dim)
+        self.ffn = FeedForward(dim, 2 * dim, dim)
 
     def forward(self, x: Tensor, patches: Tensor, timestep: Tensor) -> Tensor:
         """`x` [B, F*A, D], `patches` [B*F, P, D], `timestep` [B, 6, D]; returns [B, F*A, D]."""
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = vectors(self.modulation, timestep, x.dtype)
-        x = torch.addcmul(x, gate, modulate(self.norm1(x), shift, scale))
+        x = torch.addcmul(x, gate, norm_modulate(self.norm1, x, shift, scale))
         x = x + self.cross_attn(self.norm3(x), patches)
-        return torch.addcmul(x, ffn_gate, self.ffn(modulate(self.norm2(x), ffn_shift, ffn_scale)))
+        return torch.addcmul(x, ffn_gate, self.ffn(norm_modulate(self.norm2, x, ffn_shift, ffn_scale)))
 
 
 class AudioHead(nn.Module):
@@ -95,7 +95,7 @@ class AudioHead(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """`x` [B, F*A, D], `embedding` [B, D] of the timestep; returns [B, F*A, D]."""
         shift, scale = vectors(self.modulation, embedding.unsqueeze(1), x.dtype)
-        return self.final_proj(modulate(self.norm(x), shift, scale))
+        return self.final_proj(norm_modulate(self.norm, x, shift, scale))
 
 
 class AudioAdapter(nn.Module):

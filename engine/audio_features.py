@@ -80,6 +80,9 @@ class Features(ABC):
     def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Tokens `[F, A, D]` and mask bool `[F, A]` of latent frames [start, stop), of which none was released."""
 
+    def prepare(self, start: int, stop: int) -> None:  # noqa: B027  # some alignments make nothing beforehand
+        """Makes what `take` will be asked for next, where that can be done now and changes nothing."""
+
     @abstractmethod
     def _num_latents_heard(self) -> int:
         """Latent frames for which enough sound has come, while more may."""
@@ -190,16 +193,35 @@ class WindowFeatures(Features):
     window hears to the end of the sound.
     """
 
+    def __init__(self, encoder: SpeechEncoder, margin: int, samples_per_frame: int) -> None:
+        super().__init__(encoder, margin, samples_per_frame)
+        self._prepared: tuple[tuple[int, int], tuple[Tensor, Tensor]] | None = None
+        """The first and last sample of a window's sound, and its features."""
+
     def take(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         assert stop <= self.num_latents_ready, f"{stop} latents of {self.num_latents_ready} ready"
-        samples_per_latent = TEMPORAL_STRIDE * self._samples_per_frame
-        first = samples_per_latent * start
-        # A last window of a few milliseconds is too short for a single token: silence fills it up to one.
-        last = max(min(samples_per_latent * stop, self.samples.num_samples), first + TOKEN_REACH)
-        tokens = encode(self._encoder, self.samples.read(first, last))
+        span = self._span(start, stop)
+        if self._prepared is not None and self._prepared[0] == span:
+            return self._prepared[1]
+        tokens = encode(self._encoder, self.samples.read(*span))
         index, mask = window_split(len(tokens), frames_of_latents(stop - start), self._margin)
         audio = tokens[index] * mask[..., None].to(tokens)
         return audio, mask.to(audio.device)
+
+    def prepare(self, start: int, stop: int) -> None:
+        if stop <= self.num_latents_ready:
+            self._prepared = self._span(start, stop), self.take(start, stop)
+
+    def unhear(self, num_latents: int) -> None:
+        super().unhear(num_latents)
+        self._prepared = None
+
+    def _span(self, start: int, stop: int) -> tuple[int, int]:
+        """The samples that a window hears."""
+        samples_per_latent = TEMPORAL_STRIDE * self._samples_per_frame
+        first = samples_per_latent * start
+        # A last window of a few milliseconds is too short for a single token: silence fills it up to one.
+        return first, max(min(samples_per_latent * stop, self.samples.num_samples), first + TOKEN_REACH)
 
     def release(self, latent: int) -> None:
         self.samples.forget(TEMPORAL_STRIDE * self._samples_per_frame * latent)

@@ -153,6 +153,8 @@ class ModelConfig(FrozenConfig):
     familiar_psnr_db: float | None = None
     """A picture that the auto-encoder gives back worse than this is unlike those that the model was made for; None for
     a model that was made for all."""
+    reference_detail: bool = False
+    """Whether frames show the reference picture's own detail where it only moved; for auto-encoders of few channels."""
     fps: int = 25
     height: int = 512
     width: int = 512
@@ -262,6 +264,7 @@ POCKET = ModelConfig(
     window=WindowConfig(window=6, overlap=4, ramp="open", fuse_first_step=True, settle=0),
     profiles=Profiles(mic=Profile(WindowConfig(window=3, overlap=2, ramp="open", fuse_first_step=True, settle=0))),
     familiar_psnr_db=29.0,
+    reference_detail=True,
     height=256,
     width=256,
 )

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from avacast.engine.attention import Context, CrossAttention, SelfAttention
 from avacast.engine.audio_adapter import AudioAdapter
 from avacast.engine.config import DiTConfig
-from avacast.engine.feed_forward import feed_forward
+from avacast.engine.feed_forward import FeedForward
 from avacast.engine.modulation import (
     learned,
-    modulate,
+    norm_modulate,
     sinusoid,
     timestep_embedding,
     timestep_projection,
@@ -78,14 +78,14 @@ class Block(nn.Module):
         self.norm3 = nn.LayerNorm(dim, eps)
         self.cross_attn = CrossAttention(config)
         self.norm2 = nn.LayerNorm(dim, eps, elementwise_affine=False)
-        self.ffn = feed_forward(dim, config.ffn_dim, dim)
+        self.ffn = FeedForward(dim, config.ffn_dim, dim)
 
     def forward(self, x: Tensor, timestep: Tensor, rotation: Rotation, context: Context) -> Tensor:
         """`x` [B, N, D], `timestep` [B, 6, D] float32; returns [B, N, D]."""
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = vectors(self.modulation, timestep, x.dtype)
-        x = torch.addcmul(x, gate, self.self_attn(modulate(self.norm1(x), shift, scale), rotation))
+        x = torch.addcmul(x, gate, self.self_attn(norm_modulate(self.norm1, x, shift, scale), rotation))
         x = x + self.cross_attn(self.norm3(x), context)
-        return torch.addcmul(x, ffn_gate, self.ffn(modulate(self.norm2(x), ffn_shift, ffn_scale)))
+        return torch.addcmul(x, ffn_gate, self.ffn(norm_modulate(self.norm2, x, ffn_shift, ffn_scale)))
 
 
 class Head(nn.Module):
@@ -100,9 +100,16 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor, grid: tuple[int, int, int]) -> Tensor:
         shift, scale = vectors(self.modulation, embedding.unsqueeze(1), x.dtype)
-        x = self.head(modulate(self.norm(x), shift, scale))
+        x = self.head(norm_modulate(self.norm, x, shift, scale))
         patches = x.unflatten(2, (*self.patch_size, -1)).unflatten(1, grid)
         return patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def _is_all_real(audio_mask: Tensor) -> bool:
+    """Whether nothing is to be masked, asked on a CPU alone: elsewhere the answer would have to be waited for."""
+    if audio_mask.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return bool(audio_mask.all())
 
 
 class _Window(NamedTuple):
@@ -131,14 +138,14 @@ class DiT(nn.Module):
         dim = config.dim
         self.patch_embedding = PatchEmbedding(config)
         if config.text_dim:
-            self.text_embedding = feed_forward(config.text_dim, dim, dim)
+            self.text_embedding = FeedForward(config.text_dim, dim, dim)
         if config.clip_dim:
             self.img_emb = ImageEmbedding(config.clip_dim, dim)
         self.time_embedding = timestep_embedding(config.freq_dim, dim)
         self.time_projection = timestep_projection(dim)
         self.vocal_projector = AudioAdapter(config)
         if config.motion_dim:
-            self.motion_embedding = feed_forward(config.motion_dim, dim, dim)
+            self.motion_embedding = FeedForward(config.motion_dim, dim, dim)
         self.rope = RotaryEmbedding(config.head_dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.head = Head(config)
@@ -231,7 +238,7 @@ class DiT(nn.Module):
         assert (image is not None) == bool(config.clip_dim), "image goes exactly to a model that sees images"
         return Context(
             audio=audio_context,
-            audio_mask=audio_mask if config.mask_audio_padding else None,
+            audio_mask=audio_mask if config.mask_audio_padding and not _is_all_real(audio_mask) else None,
             text=None if text is None else self.text_embedding(text),
             image=None if image is None else self.img_emb(image),
         )

@@ -139,6 +139,12 @@ class ExportManifest:
         if self.bundle != bundle_digest(bundle):
             raise BadBundle(f"the export {self.folder} was made from another model than {bundle.folder}; {MEND}")
 
+    def check_signatures(self, wanted: Mapping[str, GraphSignature]) -> None:
+        """Raises BadBundle when its networks do not take and give what is `wanted`: another avacast made them."""
+        found = self.networks
+        if found.keys() != wanted.keys() or not all(found[name].signature.matches(wanted[name]) for name in wanted):
+            raise BadBundle(f"the export {self.folder} was made by another avacast, whose networks differ; {MEND}")
+
     def verified(self, name: str, file: str) -> Path:
         """The path of a network's file once its digest was checked. Raises BadBundle."""
         entry, path = self.networks[name].files[file], self.folder / file

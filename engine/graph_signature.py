@@ -70,6 +70,11 @@ class GraphSignature:
         """Inputs of these kinds, by name."""
         return {spec.name: spec.zeros(device) for spec in self.inputs}
 
+    def matches(self, other: GraphSignature) -> bool:
+        """Whether both have the same names and shapes in the same order, of whatever types."""
+        sides = ((self.inputs, other.inputs), (self.outputs, other.outputs))
+        return all([(a.name, a.shape) for a in mine] == [(b.name, b.shape) for b in theirs] for mine, theirs in sides)
+
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether `tensors` are these inputs by name and shape; types may differ, since numbers can be converted."""
         return {spec.name: spec.shape for spec in self.inputs} == {

@@ -23,7 +23,9 @@ from avacast.engine.noise import window_noise
 from avacast.engine.profile import Profile, WindowConfig
 from avacast.engine.reference import Reference
 from avacast.engine.ring_buffer import RingBuffer, RingState
+from avacast.engine.side_stream import lines_of, sent
 from avacast.engine.wavefront import Pass, step_lags
+from avacast.engine.whole_window import WholeWindow, weights_on
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,12 @@ class LatentStream:
         self._profile = profile
         self._schedule = _schedule_of(profile, config).to(networks.device)
         self._next_profile: tuple[Profile, Schedule] | None = None
-        self.features = open_features(networks.speech_encoder, config, profile.window)
+        self.features = open_features(networks.hearing, config, profile.window)
         self._ring = RingBuffer(profile.window, self._schedule.num_steps)
         self._conditions: dict[int, Conditioning] = {}
         """Of the windows in flight, by window."""
+        with lines_of(networks.device).listening.after_main():
+            pass  # what is heard waits for nothing of the main line but the networks, which may have just been made
 
     @property
     def profile(self) -> Profile:
@@ -105,12 +109,41 @@ class LatentStream:
         if step == self._schedule.num_steps - 1:
             del self._conditions[window]
 
+    def whole(self, due: DuePass) -> WholeWindow | None:
+        """The window of the pass that is due, where it may take all its steps at once; then `accept_whole` follows."""
+        if not self._ring.stands_alone(due.number):
+            return None
+        config, schedule, noise = self._profile.window, self._schedule, due.latents
+        batch, channels, num_latents, *size = noise.shape
+        shape = (schedule.num_steps, batch, channels, config.overlap, *size)
+        tails = torch.zeros(shape, dtype=noise.dtype, device=noise.device)
+        shared = self._ring.tails(due.number.window, num_latents)
+        num_shared = 0 if shared is None else shared.shape[3]
+        if shared is not None:
+            tails[:, :, :, :num_shared] = shared
+        weights = weights_on(noise.device, config, schedule.num_steps, num_shared)
+        return WholeWindow(noise, tails, weights, schedule, due.conditions)
+
+    def accept_whole(self, due: DuePass, windows: Tensor) -> None:
+        """Takes the window of the pass that was due after every step, fused, `[S, 1, C, F, h, w]`."""
+        window = due.number.window
+        self._ring.lay(window, windows)
+        del self._conditions[window]
+
     def pop(self, end: int | None) -> Tensor | None:
         """Latent frames that have become final, `[1, C, N, h, w]`, each once and in order; None when there are none."""
         latents = self._ring.pop(end)
         # As far back as a window may begin after a cut.
-        self.features.release(max(0, self._ring.num_left - self._ring.plan.overlap))
+        with lines_of(self._networks.device).listening.beside_main():
+            self.features.release(max(0, self._ring.num_left - self._ring.plan.overlap))
         return latents
+
+    def listen_ahead(self, end: int | None) -> None:
+        """Lets the features of the next window be made now, beside what the transformer does, if its sound is here."""
+        window = self._ring.wavefront.front + 1
+        if self._next_profile is None and (end is None or window < self._ring.plan.num_windows(end)):
+            with lines_of(self._networks.device).listening.beside_main():
+                self.features.prepare(*self._ring.plan.span(window, end))
 
     def snapshot(self) -> LatentState:
         """The state as it stands. Cheap: tensors are shared, never written to."""
@@ -177,16 +210,21 @@ class LatentStream:
         self._profile, self._schedule, self._next_profile = profile, schedule, None
 
     def _make_conditions(self, start: int, stop: int) -> Conditioning:
-        audio, audio_mask = self.features.take(start, stop)
+        networks = self._networks
+        listening = lines_of(networks.device).listening
+        with listening.beside_main():
+            audio, audio_mask = self.features.take(start, stop)
+        listening.join(audio, audio_mask)
         motion = None
         if self._config.dit.motion_dim:
             motion = torch.from_numpy(motion_of_latents(self._seed, start, stop, self._config.fps))
+            motion = sent(motion, networks.device)
         layout = self._reference.layout(stop - start)
-        return self._networks.conditions(layout, audio, audio_mask, image=self._reference.image, motion=motion)
+        return networks.conditions(layout, audio, audio_mask, image=self._reference.image, motion=motion)
 
     def _noise(self, start: int, stop: int) -> Tensor:
         shape = (self._config.vae.latent_channels, *self._config.latent_size)
-        return window_noise(self._seed, start, stop, shape)[None].to(self._networks.device)
+        return sent(window_noise(self._seed, start, stop, shape)[None], self._networks.device)
 
 
 def _schedule_of(profile: Profile, config: ModelConfig) -> Schedule:

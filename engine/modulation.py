@@ -6,9 +6,13 @@ token at once. Knows nothing of attention or of what is being modulated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from avacast.engine.prepared import Prepared
 
 BASE = 10_000.0
 
@@ -24,8 +28,23 @@ def sinusoid(timestep: Tensor, freq_dim: int) -> Tensor:
 class Float32Linear(nn.Linear):
     """A linear layer computed in float32 even where its weights are stored in less."""
 
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self._widened = Prepared[list[Tensor]]()
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name for it
-        return F.linear(input, self.weight.float(), self.bias.float())
+        return F.linear(input, *self._wide())
+
+    def _wide(self) -> list[Tensor]:
+        """Weight and bias in float32, on a CPU kept from one pass to the next: widening costs more than the product."""
+        parameters = [self.weight, self.bias]
+        if self.weight.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return _widened(parameters)
+        return _widened(parameters) if self.weight.is_inference() else self._widened.of(parameters, _widened)
+
+
+def _widened(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter.float() for parameter in parameters]
 
 
 def timestep_embedding(freq_dim: int, dim: int) -> nn.Sequential:
@@ -46,6 +65,14 @@ def learned(num_vectors: int, dim: int) -> nn.Parameter:
 def vectors(modulation: Tensor, timestep: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """A block's modulation [1, V, D] plus the timestep's [B, V, D] or [B, 1, D], as V vectors [B, 1, D] of `dtype`."""
     return (modulation.float() + timestep).to(dtype).split(1, dim=1)
+
+
+def norm_modulate(norm: nn.LayerNorm, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """`modulate` of `x` [B, N, D] after `norm`, which has no weights of its own."""
+    if x.shape[0] > 1 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return modulate(norm(x), shift, scale)
+    # What steers one window can take the place of those weights.
+    return F.layer_norm(x, norm.normalized_shape, (1 + scale).flatten(), shift.flatten(), norm.eps)
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

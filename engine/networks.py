@@ -44,7 +44,7 @@ class Networks:
     live_vae: VAE | None = None
     """Decodes in place of `vae`."""
     plans: Plans = field(default_factory=Plans)
-    """Exported networks that run in place of `dit` and the decoder; guidance goes on with `dit`."""
+    """What runs in place of these networks; guidance goes on with `dit`."""
 
     @classmethod
     def build(cls, config: ModelConfig) -> Networks:
@@ -80,6 +80,11 @@ class Networks:
     @property
     def precision(self) -> Precision:
         return Precision(self.dtype, next(self.vae.parameters()).dtype)
+
+    @property
+    def hearing(self) -> SpeechEncoder:
+        """What makes tokens of a session's sound."""
+        return self.plans.speech_encoder or self.speech_encoder
 
     def conditions(
         self,
@@ -135,7 +140,7 @@ class Networks:
 
     def see(self, picture: Tensor) -> Tensor | None:
         """Image tokens `[1, 257, clip_dim]` of `picture` `[3, H, W]` in 0..1; None for a model that sees none."""
-        return None if self.clip is None else self.clip(picture[None].to(self.device, self.dtype))
+        return None if self.clip is None else (self.plans.clip or self.clip)(picture[None].to(self.device, self.dtype))
 
     def encode(self, frames: Tensor) -> Tensor:
         """Video `[T, 3, H, W]` in 0..1, T = 4L-3, to latents float32 `[C, L, h, w]`, causally."""

@@ -9,12 +9,13 @@ The pipeline holds weights and configuration, no state of any stream. The boxes 
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from avacast.engine.bundle import Bundle, adopt_weights, load_bundle, load_weights
 from avacast.engine.clip import ClipVision
@@ -29,10 +30,14 @@ from avacast.engine.portrait import Picture
 from avacast.engine.precision import Precision
 from avacast.engine.precision_choice import choose_precision
 from avacast.engine.profile import Profile, ProfileName
-from avacast.engine.reference import Reference, prepare_portrait
+from avacast.engine.reference import Reference, picture_of, prepare_portrait
+from avacast.engine.reference_detail import ReferenceDetail
 from avacast.engine.session import Session
+from avacast.engine.side_stream import lines_of
 from avacast.engine.speech_encoder import SpeechEncoder
 from avacast.engine.text_states import TextStates
+
+_log = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -111,7 +116,8 @@ class Pipeline:
         portrait = prepare_portrait(picture, config.height, config.width)
         with torch.inference_mode():
             reference = Reference.encode(self.networks.encode, portrait, config.dit.reference_on, config.longest_window)
-            return replace(reference, image=self.networks.see(portrait))
+            detail = self._detail(portrait, reference.latents[:, :1]) if config.reference_detail else None
+            return replace(reference, image=self.networks.see(portrait), detail=detail)
 
     def is_familiar(self, picture: Picture) -> bool:
         """Whether the model was made for pictures like `picture`, uint8 `[H, W, 3]`. Raises BadPortrait.
@@ -123,8 +129,22 @@ class Pipeline:
             return True
         portrait = prepare_portrait(picture, self.config.height, self.config.width)
         with torch.inference_mode():
-            redrawn = self.networks.decode(self.networks.encode(portrait[None])[None], None)[0][0].cpu()
+            # The sessions' pictures are made on a line of their own, in the same decoder.
+            lines_of(self.networks.device).showing.join()
+            redrawn = self._redrawn(self.networks.encode(portrait[None]))
         return 10 * math.log10(1 / max(float((redrawn - portrait).square().mean()), 1e-9)) >= limit_db
+
+    def _redrawn(self, latents: Tensor) -> Tensor:
+        """What the auto-encoder makes of one picture, from its latents `[C, 1, h, w]`: `[3, H, W]` in 0..1."""
+        return self.networks.decode(latents[None], None)[0][0].cpu()
+
+    def _detail(self, portrait: Tensor, latents: Tensor) -> ReferenceDetail | None:
+        """Of `portrait` `[3, H, W]` in 0..1. None where OpenCV is missing: the frames are softer then."""
+        try:
+            return ReferenceDetail(*(picture_of(image) for image in (portrait, self._redrawn(latents))))
+        except ImportError as error:
+            _log.warning("frames go without the picture's detail (%s); pip install opencv-python-headless", error)
+            return None
 
     def describe(self) -> str:
         """One line for people: model, size, steps, windows, precision and device."""

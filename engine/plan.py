@@ -1,28 +1,29 @@
 """Exported networks behind the calls that they replace.
 
-Knows the calls of transformer and decoder, and which graph serves which shapes. How a runtime is fed is
+Knows the calls of every network, and which graph serves which shapes. How a runtime is fed is
 `graph_session`'s; whether an export is worth taking is `plan_choice`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from avacast.engine.clip import ClipVision
 from avacast.engine.dit import DiT
 from avacast.engine.graph_session import GraphSession
-from avacast.engine.step_graph import step_tensors, still_conditions
+from avacast.engine.speech_encoder import SpeechEncoder
+from avacast.engine.step_graph import step_tensors
+from avacast.engine.still_conditions import StillConditions
 from avacast.engine.tiny_vae import StreamState, TinyVAE
 from avacast.engine.wan_vae import WanDecoderState, WanVAE
+from avacast.engine.whole_window import LoopCall
 
 DecoderState: TypeAlias = StreamState | WanDecoderState
-
-MAX_STILL = 4
-"""Texts and pictures whose keys and values are kept; those of the released model take 140 MB each in bfloat16."""
 
 
 class DecoderCall(Protocol):
@@ -44,6 +45,11 @@ class Plans:
     dit: Callable[..., Tensor] | None = None
     """With the arguments of `DiT.forward`."""
     decoder: DecoderCall | None = None
+    speech_encoder: SpeechEncoder | None = None
+    clip: Callable[[Tensor], Tensor] | None = None
+    """With the argument of `ClipVision.forward`."""
+    loop: LoopCall | None = None
+    """All passes of a window at once, where it stands alone."""
 
 
 class PlannedDiT:
@@ -52,7 +58,7 @@ class PlannedDiT:
     def __init__(self, dit: DiT, sessions: Sequence[GraphSession]) -> None:
         self._dit = dit
         self._sessions = tuple(sessions)
-        self._still: dict[tuple[int, int], tuple[tuple[Tensor | None, Tensor | None], Mapping[str, Tensor]]] = {}
+        self.still = StillConditions(dit)
 
     def __call__(
         self,
@@ -68,7 +74,7 @@ class PlannedDiT:
         """As `DiT.forward`."""
         tensors = {
             **step_tensors(self._dit, latents, timestep, reference, audio, audio_mask, motion),
-            **self._kept(text, image),
+            **self.still(text, image),
         }
         for session in self._sessions:
             if session.signature.fits(tensors):
@@ -76,15 +82,42 @@ class PlannedDiT:
                 return output
         return self._dit(latents, timestep, reference, audio, audio_mask, text, image, motion)
 
-    def _kept(self, text: Tensor | None, image: Tensor | None) -> Mapping[str, Tensor]:
-        """Keys and values of `text` and `image`, made when the two are first seen."""
-        key = (id(text), id(image))
-        if key not in self._still:
-            while len(self._still) >= MAX_STILL:
-                del self._still[next(iter(self._still))]
-            # The two are kept as well, so that no other tensor can come to have their identities.
-            self._still[key] = (text, image), still_conditions(self._dit, text, image)
-        return self._still[key][1]
+
+class PlannedSpeechEncoder(SpeechEncoder):
+    """A `SpeechEncoder`, run by exported graphs for sound of the lengths that they have; it shares the other's weights.
+
+    A stream's runs have one length once it has gone on for as long as a run looks back.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, sessions: Sequence[GraphSession]) -> None:
+        nn.Module.__init__(self)  # what `SpeechEncoder` makes is there already
+        self.wav2vec2, self.normalize, self.dim = encoder.wav2vec2, encoder.normalize, encoder.dim
+        self.register_buffer("_silence", None, persistent=False)
+        self._sessions = {session.signature.input("waveform").shape: session for session in sessions}
+        self.train(encoder.training)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        session = self._sessions.get(tuple(waveform.shape))
+        if session is None:
+            return super().forward(waveform)
+        (tokens,) = session({"waveform": waveform})
+        return tokens.to(waveform.dtype)
+
+
+class PlannedClip:
+    """The call of a `ClipVision`, run by exported graphs for pictures of the sizes that they have."""
+
+    def __init__(self, clip: ClipVision, sessions: Sequence[GraphSession]) -> None:
+        self._clip = clip
+        self._sessions = {session.signature.input("picture").shape: session for session in sessions}
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        """As `ClipVision.forward`."""
+        session = self._sessions.get(tuple(picture.shape))
+        if session is None:
+            return self._clip(picture)
+        (tokens,) = session({"picture": picture})
+        return tokens.to(picture.dtype)
 
 
 class PlannedDecoder:

@@ -1,14 +1,15 @@
 """Which networks run in what: as exported graphs or as captured ones where these fit, open, and are faster here.
 
-Knows where graphs come from and which of them answer for the same call. How two are timed, and how the choice is told,
-is `plan_timing`'s. It knows no session and no sound.
+Knows where graphs come from, and which call of which network each answers for. Who wins is `plan_contest`'s. It knows
+no session and no sound.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,20 +17,26 @@ import torch
 from torch import Tensor
 
 from avacast.engine.captured_session import captured_decoder, captured_step
+from avacast.engine.clip import ClipVision
 from avacast.engine.config import ModelConfig
 from avacast.engine.errors import AvacastError
 from avacast.engine.export_manifest import EXPORTS, ExportManifest, export_folders
 from avacast.engine.graph_session import GraphSession, open_graph
+from avacast.engine.loop_choice import choose_loop
 from avacast.engine.manifest import Manifest
 from avacast.engine.networks import Networks, decode_step
-from avacast.engine.plan import DecoderState, PlannedDecoder, PlannedDiT, Plans
-from avacast.engine.plan_timing import PYTORCH, Choice, Timing, both_ms
+from avacast.engine.plan import DecoderState, PlannedClip, PlannedDecoder, PlannedDiT, PlannedSpeechEncoder, Plans
+from avacast.engine.plan_contest import Contest, Entrant
+from avacast.engine.plan_timing import Choice
 from avacast.engine.profile import Profile, ProfileName
-from avacast.engine.static_form import StaticShape
+from avacast.engine.static_form import StaticShape, signatures
 from avacast.engine.tiny_vae import StreamState, TinyVAE
 from avacast.engine.wan_vae import WanDecoderState
 
 _log = logging.getLogger(__name__)
+
+TRANSFORMER, DECODER, SPEECH_ENCODER, CLIP = "transformer", "decoder", "speech encoder", "CLIP"
+"""The networks as choices name them."""
 
 
 def choose_plans(
@@ -41,117 +48,108 @@ def choose_plans(
     damaged, stale, foreign or cannot run here, is left out with its reason, and every choice is logged. Takes a few
     calls of each network, and on a GPU the time to compile and capture.
     """
-    contest = _Contest(networks)
+    contest = Contest(networks.device)
+    admission = _Admission(config, networks, contest)
     with torch.inference_mode():
         if networks.device.type == "cuda":
-            contest.admit_captures(config)
+            admission.admit_captures()
         for folder in export_folders(exports or bundle.folder / EXPORTS):
-            contest.admit_export(folder, bundle)
+            admission.admit_export(folder, bundle)
+        plans = admission.plans
+        if networks.device.type == "cuda":
+            loop, choices = choose_loop(config, replace(networks, plans=plans))
+            plans = replace(plans, loop=loop)
+            contest.choices += choices
     for choice in contest.choices:
         _log.info("%s", choice)
-    return contest.plans, tuple(contest.choices)
-
-
-@dataclass(frozen=True)
-class _Entrant:
-    """A graph in the contest."""
-
-    session: GraphSession
-    told: str
-    """Which one it is, where a runtime has several."""
-
-    @property
-    def runtime(self) -> str:
-        return f"{self.session.runtime} ({self.told})"
+    return plans, tuple(contest.choices)
 
 
 @dataclass
-class _Contest:
-    """Every graph runs against the fastest before it, the first of them against PyTorch."""
+class _Admission:
+    """Who may run in place of a network, and what came of it."""
 
+    config: ModelConfig
     networks: Networks
-    steps: dict[tuple[tuple[int, ...], ...], _Entrant] = field(default_factory=dict[Any, _Entrant])
-    """The fastest, by the shapes of their inputs."""
-    decoder: PlannedDecoder | None = None
-    choices: list[Choice] = field(default_factory=list[Choice])
-    _decoding: _Entrant | None = None
+    contest: Contest
+    _decoder: PlannedDecoder | None = None
     _tried: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
     """Digests: profiles with equal windows have equal graphs."""
 
     @property
     def plans(self) -> Plans:
-        steps = [entrant.session for entrant in self.steps.values()]
-        return Plans(PlannedDiT(self.networks.dit, steps) if steps else None, self.decoder)
+        networks = self.networks
+        steps, hearing, seeing = (self.contest.fastest(name) for name in (TRANSFORMER, SPEECH_ENCODER, CLIP))
+        return Plans(
+            dit=PlannedDiT(networks.dit, steps) if steps else None,
+            decoder=self._decoder,
+            speech_encoder=PlannedSpeechEncoder(networks.speech_encoder, hearing) if hearing else None,
+            clip=PlannedClip(networks.clip, seeing) if networks.clip and seeing else None,
+        )
 
-    def admit_captures(self, config: ModelConfig) -> None:
+    def admit_captures(self) -> None:
         """The networks as CUDA graphs, for the windows of every profile and one session."""
-        pool: Any = None
+        config, pool = self.config, None
         for name, profile in _windows(config):
             try:
                 step = captured_step(self.networks.dit, _shape(config, profile, self.networks.dtype), pool=pool)
-                self._admit_step(_Entrant(step, name))
+                self._admit_step(Entrant(step, name))
                 pool = step.pool
             except RuntimeError as error:
-                self._refuse(f"transformer ({name})", f"it cannot be captured ({error})")
+                self.contest.refuse(f"{TRANSFORMER} ({name})", f"it cannot be captured ({error})")
         try:
             shape = _shape(config, config.profile("mic"), self.networks.precision.vae)
-            self._admit_decoder(captured_decoder(self._vae, shape, pool=pool), "one session")
+            # In memory of its own: it runs beside the transformer.
+            self._admit_decoder(captured_decoder(self._vae, shape), "one session")
         except RuntimeError as error:
-            self._refuse("decoder", f"it cannot be captured ({error})")
+            self.contest.refuse(DECODER, f"it cannot be captured ({error})")
 
     def admit_export(self, folder: Path, bundle: Manifest) -> None:
         """The export in `folder`, where it can be opened."""
         try:
             export = ExportManifest.read(folder)
             export.check_bundle(bundle)
+            profile = self.config.profile(export.profile)
+            export.check_signatures(signatures(StaticShape(self.config, profile, export.batch, self.networks.dtype)))
             told = f"{export.profile}, batch {export.batch}, {export.precision}"
-            if self._is_new(export, "step"):
-                self._admit_step(_Entrant(open_graph(export, "step", self.networks.device), told))
-            if self._is_new(export, "decoder_init", "decoder_step"):
-                both = (open_graph(export, name, self.networks.device) for name in ("decoder_init", "decoder_step"))
-                self._admit_decoder(PlannedDecoder(self._vae, *both), told)
+            for step in self._opened(export, "step"):
+                self._admit_step(Entrant(step, told))
+            if decoder := self._opened(export, "decoder_init", "decoder_step"):
+                self._admit_decoder(PlannedDecoder(self._vae, *decoder), told)
+            for encoder in self._opened(export, "speech_encoder"):
+                self._admit_speech_encoder(Entrant(encoder, told))
+            if self.networks.clip is not None:
+                for tower in self._opened(export, "clip"):
+                    self._admit_clip(self.networks.clip, Entrant(tower, told))
         except AvacastError as error:
-            self._refuse(folder.name, str(error))
+            self.contest.refuse(folder.name, str(error))
 
-    def _is_new(self, export: ExportManifest, *names: str) -> bool:
+    def _opened(self, export: ExportManifest, *names: str) -> list[GraphSession]:
+        """The networks of an export, opened; none where they were tried before."""
         networks = [network for name, network in export.networks.items() if name in names]
         digests = tuple(entry.sha256 for network in networks for entry in network.files.values())
         if digests in self._tried:
-            return False
+            return []
         self._tried.add(digests)
-        return True
+        return [open_graph(export, name, self.networks.device) for name in names]
 
-    def _admit_step(self, entrant: _Entrant) -> None:
-        signature = entrant.session.signature
-        inputs, shapes = signature.zeros(self.networks.device), tuple(spec.shape for spec in signature.inputs)
-        batch, _, num_latents, *_ = signature.input("latents").shape
-        network = f"transformer, {batch} x {num_latents} latent frames"
-        rival = self.steps.get(shapes)
-        if self._is_faster(network, entrant, rival, inputs, _dit_call(self.networks, inputs)):
-            self.steps[shapes] = entrant
+    def _admit_step(self, entrant: Entrant) -> None:
+        batch, _, num_latents, *_ = entrant.session.signature.input("latents").shape
+        size = f", {batch} x {num_latents} latent frames"
+        self.contest.enter(TRANSFORMER, entrant, lambda inputs: _dit_call(self.networks, inputs), size)
 
     def _admit_decoder(self, decoder: PlannedDecoder, told: str) -> None:
-        entrant, inputs = _Entrant(decoder.step, told), decoder.step.signature.zeros(self.networks.device)
-        plain = _decoder_call(self.networks, inputs.values())
-        if self._is_faster("decoder", entrant, self._decoding, inputs, plain):
-            self.decoder, self._decoding = decoder, entrant
+        entrant = Entrant(decoder.step, told)
+        if self.contest.enter(DECODER, entrant, lambda inputs: _decoder_call(self.networks, inputs.values())):
+            self._decoder = decoder
 
-    def _is_faster(
-        self,
-        network: str,
-        entrant: _Entrant,
-        rival: _Entrant | None,
-        inputs: Mapping[str, Tensor],
-        plain: Callable[[], object],
-    ) -> bool:
-        other = (lambda: rival.session(inputs)) if rival else plain
-        times = both_ms(lambda: entrant.session(inputs), other)
-        timing = Timing(network, entrant.runtime, *times, rival.runtime if rival else PYTORCH)
-        self.choices.append(timing.choice())
-        return timing.graph_is_faster
+    def _admit_speech_encoder(self, entrant: Entrant) -> None:
+        encoder, size = self.networks.speech_encoder, f", {entrant.shapes[0][1]} samples"
+        self.contest.enter(SPEECH_ENCODER, entrant, lambda inputs: partial(encoder, inputs["waveform"].float()), size)
 
-    def _refuse(self, what: str, reason: str) -> None:
-        self.choices.append(Choice(what, PYTORCH, " ".join(reason.split())[:500]))
+    def _admit_clip(self, clip: ClipVision, entrant: Entrant) -> None:
+        dtype = self.networks.dtype
+        self.contest.enter(CLIP, entrant, lambda inputs: partial(clip, inputs["picture"].to(dtype)))
 
     @property
     def _vae(self) -> Any:

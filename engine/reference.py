@@ -16,6 +16,7 @@ from torch import Tensor
 
 from avacast.engine.errors import BadPortrait
 from avacast.engine.portrait import Picture
+from avacast.engine.reference_detail import ReferenceDetail
 from avacast.engine.windows import frames_of_latents
 
 NUM_MASK_CHANNELS = 4
@@ -36,6 +37,11 @@ def prepare_portrait(picture: Picture, height: int, width: int) -> Tensor:
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
 
 
+def picture_of(image: Tensor) -> Picture:
+    """The picture uint8 `[H, W, 3]` of `image` `[3, H, W]` in 0..1."""
+    return (image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
 @dataclass(frozen=True)
 class Reference:
     """The encoded picture of one session.
@@ -48,6 +54,8 @@ class Reference:
     on: Literal["first", "all"]
     image: Tensor | None = None
     """What CLIP sees in the picture, `[1, 257, clip_dim]`, for a model that looks at it."""
+    detail: ReferenceDetail | None = None
+    """What the auto-encoder loses of it, for a model whose frames get that back."""
 
     @classmethod
     def encode(

@@ -110,6 +110,33 @@ class RingBuffer:
         self._state = replace(self._state, wavefront=self.wavefront.advanced(done), lines=lines)
         self._forget()
 
+    def stands_alone(self, due: Pass) -> bool:
+        """Whether the window that is due may take all its steps at once: none waits, and no other is in flight."""
+        alone = due.step == 0 and self.wavefront.in_flight == range(due.window, due.window + 1)
+        stops = {None if line is None else line.stop for line in self._state.lines}
+        return alone and not any(self.wavefront.lags) and len(stops) == 1
+
+    def tails(self, window: int, num_latents: int) -> Tensor | None:
+        """For every step, what was left of the first of a window's `num_latents` frames, `[S, B, C, N, H, W]`.
+
+        N is at most the overlap; None where nothing was left. Only for a window that stands alone.
+        """
+        start = self.plan.span(window)[0]
+        lines = [line for line in self._state.lines if line is not None]
+        tails = [line.read(start, min(line.stop, start + num_latents)) for line in lines]
+        return torch.stack(tails) if tails else None
+
+    def lay(self, window: int, windows: Tensor) -> None:
+        """Lays a window that stood alone down as every step left it, fused already: `windows` `[S, B, C, F, H, W]`."""
+        start, wavefront = self.plan.span(window)[0], self.wavefront
+        lines: list[Line] = []
+        for step, (line, latents) in enumerate(zip(self._state.lines, windows.unbind(), strict=True)):
+            before = [] if line is None else [line.read(line.start, start)]
+            lines.append(Line(start if line is None else line.start, torch.cat([*before, latents], dim=2)))
+            wavefront = wavefront.advanced(Pass(window, step))
+        self._state = replace(self._state, wavefront=wavefront, lines=tuple(lines))
+        self._forget()
+
     def pop(self, end: int | None = None) -> Tensor | None:
         """Latent frames that are final and have not left, `[B, C, N, H, W]`; None when there are none."""
         finished = self.wavefront.num_finished

@@ -35,6 +35,27 @@ def rotate(x: Tensor, rotation: Rotation, num_heads: int) -> Tensor:
     return turned.to(x.dtype).flatten(2)
 
 
+def norm_rotate_joined(
+    joined: Tensor, norm_q: nn.RMSNorm, norm_k: nn.RMSNorm, rotation: Rotation, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    """Queries and keys normed, turned and split into heads, [B, H, N, d] each, both in the same operations.
+
+    `joined` [B, N, 2*D or more] starts with both of them, and is written to. Computed in float32 and rounded once.
+    """
+    dim, eps = norm_q.weight.shape[0], norm_q.eps
+    assert eps is not None, "the norm of queries and keys says what it adds"
+    both = joined[..., : 2 * dim].unflatten(2, (2, dim)).float()
+    square_norm = torch.linalg.vector_norm(both, dim=-1, keepdim=True).square_()
+    both.mul_(square_norm.div_(dim).add_(eps).rsqrt_())
+    both.mul_(torch.stack((norm_q.weight, norm_k.weight)))
+    pairs = torch.view_as_complex(both.unflatten(3, (num_heads, -1, 2)))
+    # A pair of channels is a complex number; the tables hold each angle twice.
+    pairs.mul_(torch.complex(rotation.cos[:, ::2], rotation.sin[:, 1::2])[:, None, None])
+    turned = torch.view_as_real(pairs).flatten(-2).to(joined.dtype)
+    query, key = turned.permute(2, 0, 3, 1, 4)
+    return query, key
+
+
 class RotaryEmbedding(nn.Module):
     """The tables of one head width; calling it gives the `Rotation` of an F x H x W grid in f, h, w order."""
 

@@ -17,10 +17,12 @@ from torch import Tensor
 from avacast.engine.config import SAMPLE_RATE_HZ, ModelConfig
 from avacast.engine.errors import BadAudio, SessionClosed
 from avacast.engine.latent_stream import DuePass, LatentState, LatentStream
-from avacast.engine.networks import DecoderState, Networks
+from avacast.engine.networks import Networks
 from avacast.engine.profile import Profile
 from avacast.engine.reference import Reference
 from avacast.engine.rewind import Rewind
+from avacast.engine.side_stream import Fetched
+from avacast.engine.stream_decoder import DecoderPoint, StreamDecoder
 from avacast.engine.windows import frames_of_latents, latents_for_frames
 
 MAX_WAITING_S = 600
@@ -38,11 +40,27 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Showing:
+    """Frames on their way to the host."""
+
+    first: int
+    num_frames: int
+    images: Fetched | None
+
+    def frames(self) -> list[Frame]:
+        """Waits for them."""
+        if self.images is None:
+            return []
+        images = self.images.wait().numpy()[: self.num_frames]
+        return [Frame(self.first + i, image) for i, image in enumerate(images)]
+
+
+@dataclass(frozen=True)
 class SessionState:
     """All that a session remembers, taken between two calls. Restoring it does not use it up."""
 
     latents: LatentState
-    decoder: DecoderState | None
+    decoder: DecoderPoint
     num_frames_shown: int
     num_frames: int | None
 
@@ -63,7 +81,7 @@ class Session:
         self.networks = networks
         self._samples_per_frame = config.samples_per_frame
         self._latents = LatentStream(networks, config, profile, reference, seed)
-        self._decoder: DecoderState | None = None
+        self._decoder = StreamDecoder(networks, goes_back=interruptible, detail=reference.detail)
         self._num_frames_shown = 0
         self._num_frames: int | None = None
         self._closed = False
@@ -114,14 +132,28 @@ class Session:
 
         Raises SessionClosed after `close`.
         """
+        return self.begin().frames()
+
+    def begin(self) -> Showing:
+        """`pull` without waiting for a GPU: the frames are on their way, and another session may begin meanwhile."""
         self._check_open()
         with torch.inference_mode():
-            while not (frames := self.show()):
+            while not (showing := self._begin_show()).num_frames:
                 due = self.due()
                 if due is None:
-                    return []
-                self.accept(due, self.networks.velocity(due.latents, due.sigma, due.timestep, due.conditions))
-            return frames
+                    break
+                self._run(due)
+            self._latents.listen_ahead(self._end)
+        return showing
+
+    def _run(self, due: DuePass) -> None:
+        """The pass that is due, or all passes of its window at once where these can be run so."""
+        loop = self.networks.plans.loop
+        window = None if loop is None else self._latents.whole(due)
+        if loop is not None and window is not None and loop.fits(window):
+            self._latents.accept_whole(due, loop(window))
+        else:
+            self.accept(due, self.networks.velocity(due.latents, due.sigma, due.timestep, due.conditions))
 
     def due(self) -> DuePass | None:
         """The network's next pass, if there is sound for it. Whoever runs it hands the velocity to `accept`."""
@@ -134,18 +166,20 @@ class Session:
 
     def show(self) -> list[Frame]:
         """Decodes the latent frames that have become final, each once; empty when there are none."""
-        latents = self._latents.pop(self._end)
+        return self._begin_show().frames()
+
+    def _begin_show(self) -> Showing:
+        first, latents = self._num_frames_shown, self._latents.pop(self._end)
         if latents is None:
-            return []
-        frames, self._decoder = self.networks.decode(latents, self._decoder)
-        images = (frames * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        first = self._num_frames_shown
+            return Showing(first, 0, None)
+        images = self._decoder.decode(latents)
+        num_frames = images.length
         if self._num_frames is not None:  # the last latent frame makes up to three frames too many
-            images = images[: self._num_frames - first]
-        self._num_frames_shown += len(images)
-        if self._rewind and len(images):
+            num_frames = max(0, min(num_frames, self._num_frames - first))
+        self._num_frames_shown += num_frames
+        if self._rewind and num_frames:
             self._rewind.add(self.snapshot())
-        return [Frame(first + i, image) for i, image in enumerate(images)]
+        return Showing(first, num_frames, images)
 
     def interrupt(self, frame: int) -> int:
         """Takes back what was made of sound from about `frame` on: goes to the last point at or before it.
@@ -157,7 +191,7 @@ class Session:
         """
         self._check_open()
         assert self._rewind, "the session was not opened interruptible"
-        self.restore(self._rewind.back_to(frame))
+        self._return_to(self._rewind.back_to(frame))
         self._num_frames = None
         self._latents.cut()
         return self._num_frames_shown
@@ -185,13 +219,21 @@ class Session:
     def snapshot(self) -> SessionState:
         """The session as it stands. Cheap: tensors are shared, never written to."""
         self._check_open()
-        return SessionState(self._latents.snapshot(), self._decoder, self._num_frames_shown, self._num_frames)
+        return SessionState(self._latents.snapshot(), self._decoder.point, self._num_frames_shown, self._num_frames)
 
     def restore(self, state: SessionState) -> None:
-        """Goes back to (or on from) a snapshot of a session with the same pipeline, picture and seed."""
+        """Goes back to (or on from) a snapshot of a session with the same pipeline, picture and seed.
+
+        An interruption then leads no further back than to this snapshot.
+        """
         self._check_open()
+        self._return_to(state)
+        if self._rewind:
+            self._rewind = Rewind(state)
+
+    def _return_to(self, state: SessionState) -> None:
         self._latents.restore(state.latents)
-        self._decoder = state.decoder
+        self._decoder.go_to(state.decoder)
         self._num_frames_shown = state.num_frames_shown
         self._num_frames = state.num_frames
 

@@ -1,12 +1,12 @@
 """The networks in static forms: every shape follows from a model's configuration, a profile and a batch size.
 
 What is captured, traced or compiled ahead of time needs all shapes beforehand, and all state as plain tensors. Knows
-the calls of transformer and decoder; knows no file and no runtime.
+the calls of the networks; knows no file and no runtime.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -133,3 +133,32 @@ def decoder_signatures(shape: StaticShape) -> dict[str, GraphSignature]:
         "decoder_init": GraphSignature((given,), (TensorSpec.of("frames", first), *after)),
         "decoder_step": GraphSignature((given, *before), (TensorSpec.of("frames", further), *after)),
     }
+
+
+def signatures(shape: StaticShape) -> dict[str, GraphSignature]:
+    """The signature of every network of an export, by name.
+
+    `step`, audio adapter and transformer in one pass; `decoder_init` and `decoder_step`, the first latent frame of a
+    stream and every further one; `speech_encoder`; and `clip` where the model sees the picture. The Euler step is not
+    fused into the pass: it moves less than a thousandth of the bytes that one block does. Sessions share passes of the
+    transformer alone: whatever the batch, each is heard and decoded by itself.
+    """
+    decoders = decoder_signatures(replace(shape, batch=1))
+    found = {"step": step_signature(shape), **decoders, "speech_encoder": _speech_encoder(shape)}
+    return found | {"clip": _clip(shape)} if shape.config.clip else found
+
+
+def _speech_encoder(shape: StaticShape) -> GraphSignature:
+    """Of one session's sound."""
+    width = shape.config.dit.audio_in_dim
+    waveform = TensorSpec("waveform", (1, shape.num_samples), shape.dtype)
+    return GraphSignature((waveform,), (TensorSpec("tokens", (1, shape.num_tokens, width), shape.dtype),))
+
+
+def _clip(shape: StaticShape) -> GraphSignature:
+    """Of one picture, at the model's size."""
+    config = shape.config
+    assert config.clip is not None, "only asked of a model that sees the picture"
+    picture = TensorSpec("picture", (1, 3, config.height, config.width), shape.dtype)
+    num_tokens = (config.clip.image_size // config.clip.patch_size) ** 2 + 1
+    return GraphSignature((picture,), (TensorSpec("tokens", (1, num_tokens, config.clip.dim), shape.dtype),))

@@ -84,13 +84,13 @@ def step_tensors(
 ) -> dict[str, Tensor]:
     """Inputs of `StepGraph` by name from the arguments of `DiT.forward`, without those of `still_conditions`."""
     grid = tuple(size // cell for size, cell in zip(latents.shape[2:], dit.config.patch_size, strict=True))
-    cos, sin = dit.rope(*grid)
+    rotation = dit.rope(*grid)
     tensors = {
         "latents": latents,
         "reference": reference,
         "timestep": sinusoid(timestep, dit.config.freq_dim),
-        "cos": cos,
-        "sin": sin,
+        "cos": rotation.cos,
+        "sin": rotation.sin,
         "audio": audio,
         "audio_mask": audio_mask,
     }

@@ -35,6 +35,13 @@ DecoderState = StreamState
 EncoderState = StreamState
 
 
+class ReLU(nn.Module):
+    """`relu_` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu_(x)
+
+
 class MemoryBlock(nn.Module):
     """A residual block that sees each frame beside the one before it."""
 
@@ -42,16 +49,17 @@ class MemoryBlock(nn.Module):
         super().__init__()
         self.conv = nn.Sequential(
             _conv(2 * width, width),
-            nn.ReLU(inplace=True),
+            ReLU(),
             _conv(width, width),
-            nn.ReLU(inplace=True),
+            ReLU(),
             _conv(width, width),
         )
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
         """`x` [T*B, C, H, W], `before` [B, C, H, W]; returns [T*B, C, H, W]."""
-        past = torch.cat((before, x[: -before.shape[0]]))
-        return F.relu_(self.conv(torch.cat((x, past), dim=1)).add_(x))
+        # An empty piece beside `before` would take the result out of channels-last memory.
+        past = before if x.shape[0] == before.shape[0] else torch.cat((before, x[: -before.shape[0]]))
+        return relu_(self.conv(torch.cat((x, past), dim=1)).add_(x))
 
 
 class Pool(nn.Module):
@@ -166,9 +174,21 @@ class TinyVAE(nn.Module):
         assert isinstance(narrowing, nn.Conv2d), narrowing
         x, next_state = _run(body, x * self.std + self.mean, batch, state)
         # The frames are put in order as pictures: here the growth has several times their channels.
-        pictures = [last(F.relu_(part)) for part in growth.grown(x, narrowing)]
+        pictures = [last(relu_(part)) for part in growth.grown(x, narrowing)]
         frames = _interleaved(pictures, batch).unflatten(0, (-1, batch)).transpose(0, 1)
         return (frames[:, NUM_TRIMMED:] if state is None else frames), next_state
+
+
+def relu_(x: Tensor) -> Tensor:
+    """What is below zero set to zero, in place.
+
+    PyTorch widens bfloat16 to compare it. Read as an integer a negative number is negative too: three times as fast,
+    and a ninth of a decoder step on a core with AMX.
+    """
+    if x.dtype != torch.bfloat16 or x.device.type != "cpu" or x.requires_grad or torch.compiler.is_exporting():
+        return F.relu_(x)
+    x.view(torch.int16).clamp_(min=0)
+    return x
 
 
 def _run(layers: Iterable[nn.Module], x: Tensor, batch: int, state: StreamState | None) -> tuple[Tensor, StreamState]:
@@ -235,7 +255,7 @@ def _interleaved(parts: list[Tensor], batch: int) -> Tensor:
 
 def _encoder_layers(config: VAEConfig) -> list[nn.Module]:
     width = config.encoder_width
-    layers: list[nn.Module] = [_conv(3, width), nn.ReLU(inplace=True)]
+    layers: list[nn.Module] = [_conv(3, width), ReLU()]
     for stride in (2, 2, 1):
         layers += [Pool(width, stride), nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False)]
         layers += [MemoryBlock(width) for _ in range(3)]
@@ -244,12 +264,12 @@ def _encoder_layers(config: VAEConfig) -> list[nn.Module]:
 
 def _decoder_layers(config: VAEConfig) -> list[nn.Module]:
     widths = config.decoder_widths
-    layers: list[nn.Module] = [SoftClamp(), _conv(config.latent_channels, widths[0]), nn.ReLU(inplace=True)]
+    layers: list[nn.Module] = [SoftClamp(), _conv(config.latent_channels, widths[0]), ReLU()]
     for width, narrower, stride in zip(widths, widths[1:], (1, 2, 2), strict=False):
         layers += [MemoryBlock(width) for _ in range(3)]
         # The public layout's upsampling has its own place in the numbering; here it is part of the growth.
         layers += [nn.Identity(), GrowUpsample(width, stride), nn.Conv2d(width, narrower, 3, padding=1, bias=False)]
-    return [*layers, nn.ReLU(inplace=True), _conv(widths[-1], 3)]
+    return [*layers, ReLU(), _conv(widths[-1], 3)]
 
 
 def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:

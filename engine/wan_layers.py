@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avacast.kernels.vae_norm import norm_silu, norm_silu_causal
+
 NUM_PAST = 2
 """Frames that a causal convolution of three frames remembers."""
 
@@ -41,6 +43,14 @@ class StreamPast:
         self.keep(padded, num_past)
         return padded
 
+    def extend_normed(self, x: Tensor, norm: ChannelNorm) -> Tensor:
+        """SiLU of `norm(x)` behind the frames of it before, in one kernel on a GPU."""
+        if self.begins:
+            return self.extend(norm_silu(x, norm.gamma))
+        padded = norm_silu_causal(x, norm.gamma, self._past[len(self.kept)])
+        self.keep(padded, NUM_PAST)
+        return padded
+
     def keep(self, x: Tensor, num_past: int) -> None:
         """Keeps the last frames of `x` without looking back."""
         self.kept.append(x[:, :, x.shape[2] - num_past :].clone())
@@ -59,6 +69,10 @@ class CausalConv(nn.Conv3d):
         past: StreamPast,
     ) -> Tensor:
         return super().forward(past.extend(input))
+
+    def after(self, norm: ChannelNorm, x: Tensor, past: StreamPast) -> Tensor:
+        """Of SiLU of `norm(x)`."""
+        return super().forward(past.extend_normed(x, norm))
 
 
 class ChannelNorm(nn.Module):
@@ -85,8 +99,8 @@ class ResidualBlock(nn.Module):
         self.conv_shortcut = nn.Identity() if same else nn.Conv3d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, past: StreamPast) -> Tensor:
-        inner = self.conv1(F.silu(self.norm1(x)), past)
-        return self.conv2(F.silu(self.norm2(inner)), past) + self.conv_shortcut(x)
+        inner = self.conv1.after(self.norm1, x, past)
+        return self.conv2.after(self.norm2, inner, past) + self.conv_shortcut(x)
 
 
 class FrameAttention(nn.Module):

@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from avacast.engine.wan_layers import (
     CausalConv,
@@ -63,7 +62,7 @@ class WanEncoder(nn.Module):
         for layer in self.down_blocks:
             x = layer(x, walk)
         x = self.mid_block(x, walk)
-        return self.conv_out(F.silu(self.norm_out(x)), walk), tuple(walk.kept)
+        return self.conv_out.after(self.norm_out, x, walk), tuple(walk.kept)
 
 
 class UpBlock(nn.Module):
@@ -108,7 +107,7 @@ class WanDecoder(nn.Module):
         x = self.mid_block(self.conv_in(x, walk), walk)
         for block in self.up_blocks:
             x = block(x, walk)
-        return self.conv_out(F.silu(self.norm_out(x)), walk), tuple(walk.kept)
+        return self.conv_out.after(self.norm_out, x, walk), tuple(walk.kept)
 
 
 class WanNetwork(nn.Module):

@@ -26,6 +26,8 @@ from avacast.engine.noise import window_noise
 from avacast.engine.offline import offline_step
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.portrait import Picture
+from avacast.engine.reference import Reference
+from avacast.engine.reference_detail import Motion
 from avacast.engine.sample_tail import Samples
 from avacast.engine.windows import WindowPlan, latents_for_frames
 
@@ -85,11 +87,14 @@ class WholeVideo:
     def frames(self, latents: Tensor) -> Iterator[NDArray[np.uint8]]:
         """The frames uint8 `[H, W, 3]` of finished latents, decoded one latent frame at a time."""
         state: DecoderState | None = None
-        num_left = self.num_frames
+        motion: Motion | None = None
+        detail, num_left = self._reference.detail, self.num_frames
         for latent in latents.split(1, dim=2):
             with torch.inference_mode():
                 frames, state = self._networks.decode(latent, state)
             images = (frames * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            if detail is not None:
+                images, motion = detail.restore(images, motion)
             yield from images[:num_left]
             num_left -= len(images)
 
@@ -109,17 +114,21 @@ class WholeVideo:
         return digest.hexdigest()
 
     @cached_property
+    def _reference(self) -> Reference:
+        return self.pipeline.reference(self._picture)
+
+    @cached_property
     def _conditions(self) -> dict[int, Conditioning]:
         """Conditions of each window by its first latent frame."""
         config = self.pipeline.config
-        reference = self.pipeline.reference(self._picture)
+        reference = self._reference
         plan = WindowPlan.from_config(config.window)
         needs_silence = any(branch.audio == "silence" for branch in self._guidance.branches)
-        voice, silence = open_features(self._networks.speech_encoder, config, config.window), None
+        voice, silence = open_features(self._networks.hearing, config, config.window), None
         voice.push(self._sound)
         voice.flush()
         if needs_silence:
-            silence = open_features(self._networks.speech_encoder, config, config.window)
+            silence = open_features(self._networks.hearing, config, config.window)
             silence.push(np.zeros(len(self._sound), np.float32))
             silence.flush()
         conditions: dict[int, Conditioning] = {}

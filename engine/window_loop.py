@@ -1,68 +1,81 @@
 """All denoising steps of one window, with the fusion of its head, as one function of tensors: what a graph captures.
 
-Knows the order of steps. Holds no state of a stream: the tails of the window before come in, this window's go out. It
-does what `RingBuffer` does with look-ahead 0, without asking the host anything on the way.
+Knows the order of steps and what they are given by name. Holds no state of a stream: the tails of the windows before
+come in, the window after every step goes out. It does what `RingBuffer` does where nothing looks ahead, without asking
+the host anything on the way.
 
 Shapes: B batch, C latent channels, F latent frames of a window, O of them overlapped, h x w latent cells, S steps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
 import torch
 from torch import Tensor
 
-from avacast.engine.flow_matching import Schedule, euler_step
+from avacast.engine.dit import DiT
+from avacast.engine.flow_matching import euler_step
 from avacast.engine.graph import Tensors
-from avacast.engine.guidance import Conditioning
-from avacast.engine.networks import Networks
-from avacast.engine.profile import WindowConfig
-from avacast.engine.windows import overlap_weights
+from avacast.engine.graph_signature import GraphSignature, TensorSpec
+from avacast.engine.modulation import sinusoid
+from avacast.engine.networks import velocity_of
+from avacast.engine.static_form import StaticShape, step_signature
+from avacast.engine.step_graph import StepGraph, step_tensors
+from avacast.engine.whole_window import WholeWindow
 from avacast.kernels.overlap_fusion import fuse_overlap
 
-CONDITIONS = ("reference", "audio", "audio_mask", "text", "image", "motion")
-"""Inputs that are `Conditioning`'s, by its names; those that a model does not have are left out."""
+STREAM = ("noise", "tails", "weights", "sigmas", "timesteps")
+"""Inputs of a window that no single pass has; all float32."""
 
 
-@dataclass(frozen=True, eq=False)
 class WindowLoop:
-    """Calling it denoises one window from `noise`; see `inputs` for what it takes."""
+    """Calling it denoises one window; see `loop_signature` for what it takes."""
 
-    networks: Networks
-    sigmas: Tensor
-    """[S+1] float32, on the networks' device."""
-    timesteps: Tensor
-    """[S] float32, likewise."""
+    def __init__(self, step: StepGraph) -> None:
+        self._step = step
 
-    @classmethod
-    def of(cls, networks: Networks, schedule: Schedule) -> Self:
-        """The loop over `schedule`, whose numbers are moved to the networks' device once."""
-        return cls(networks, schedule.sigmas.to(networks.device), schedule.timesteps.to(networks.device))
+    def __call__(self, inputs: Tensors) -> Tensor:
+        """The window after every step, float32 [S, B, C, F, h, w]; the last is what the sampler made.
 
-    def __call__(self, inputs: Tensors) -> dict[str, Tensor]:
-        """From `noise` [B, C, F, h, w], `tails` [S, B, C, O, h, w], `weights` [S, O] and the conditions of a window.
-
-        Returns `latents` [B, C, F, h, w], the window after its last step, and `tails` for the next one. `weights` are
-        those of this window against the one before, for every step: ones leave a step, or a stream's first window,
-        unfused. All of them float32.
+        Takes `noise` [B, C, F, h, w], `tails` [S, B, C, O, h, w] and `weights` [S, O], one throughout where a step or a
+        stream's first window is left unfused; `sigmas` [S+1] and `timesteps` [S]; and what `StepGraph` reads beside
+        latents and timestep.
         """
-        conditions = Conditioning(**{name: inputs[name] for name in CONDITIONS if name in inputs})
-        latents, overlap = inputs["noise"], inputs["weights"].shape[1]
-        tails: list[Tensor] = []
-        for step in range(len(self.timesteps)):
-            sigma, sigma_next = self.sigmas[step], self.sigmas[step + 1]
-            velocity = self.networks.velocity(latents, sigma, self.timesteps[step], conditions)
-            latents = euler_step(latents, velocity, sigma, sigma_next)
-            latents = fuse_overlap(latents, inputs["tails"][step], inputs["weights"][step])
-            tails.append(latents[:, :, latents.shape[2] - overlap :])
-        return {"latents": latents, "tails": torch.stack(tails)}
+        latents, tails, weights, sigmas, timesteps = (inputs[name] for name in STREAM)
+        given = {name: tensor for name, tensor in inputs.items() if name not in STREAM}
+        config, reference = self._step.dit.config, inputs["reference"]
+        windows: list[Tensor] = []
+        for step, (tail, weight) in enumerate(zip(tails.unbind(), weights.unbind(), strict=True)):
+            sigma, moment = sigmas[step], timesteps[step].expand(latents.shape[0])
+            output = self._step(
+                latents=latents.to(reference.dtype), timestep=sinusoid(moment, config.freq_dim), **given
+            ).float()
+            velocity = velocity_of(config, output, latents, sigma, reference)
+            latents = fuse_overlap(euler_step(latents, velocity, sigma, sigmas[step + 1]), tail, weight)
+            windows.append(latents)
+        return torch.stack(windows)
 
 
-def fusion_weights(config: WindowConfig, num_steps: int, *, first: bool) -> Tensor:
-    """`weights` [S, O] of a stream's `first` window, or of any later one."""
-    weights = torch.ones(num_steps, config.overlap)
-    if not first:
-        weights[0 if config.fuse_first_step else 1 :] = torch.tensor(overlap_weights(config), dtype=torch.float32)
-    return weights
+def loop_tensors(dit: DiT, window: WholeWindow) -> dict[str, Tensor]:
+    """Inputs of `WindowLoop` by name, without those of `still_conditions`."""
+    given, schedule = window.conditions, window.schedule
+    heard = (given.reference, given.audio, given.audio_mask, given.motion)
+    tensors = step_tensors(dit, window.noise, schedule.timesteps[:1], *heard)
+    del tensors["latents"], tensors["timestep"]
+    own = (window.noise, window.tails, window.weights, schedule.sigmas, schedule.timesteps)
+    return {**dict(zip(STREAM, own, strict=True)), **tensors}
+
+
+def loop_signature(shape: StaticShape, num_steps: int) -> GraphSignature:
+    """Of `WindowLoop` for windows of that shape in `num_steps` steps."""
+    overlap = shape.profile.window.overlap
+    batch, channels, _, *size = shape.latents
+    own = (
+        shape.latents,
+        (num_steps, batch, channels, overlap, *size),
+        (num_steps, overlap),
+        (num_steps + 1,),
+        (num_steps,),
+    )
+    inputs = [TensorSpec(name, size, torch.float32) for name, size in zip(STREAM, own, strict=True)]
+    inputs += [spec for spec in step_signature(shape).inputs if spec.name not in ("latents", "timestep")]
+    return GraphSignature(tuple(inputs), (TensorSpec("windows", (num_steps, *shape.latents), torch.float32),))

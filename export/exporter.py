@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
@@ -24,17 +25,25 @@ from avacast.engine.export_manifest import EXPORTS, Backend, ExportedNetwork, Ex
 from avacast.engine.graph_signature import GraphSignature
 from avacast.engine.manifest import MANIFEST, Entry, file_digest
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.portrait import load_portrait
 from avacast.engine.profile import ProfileName
-from avacast.engine.static_form import StaticShape
+from avacast.engine.static_form import StaticShape, signatures
+from avacast.export.float8 import Float8
+from avacast.export.forms import FLOAT8_PARTS, static_forms
 from avacast.export.onnx_file import require_onnx, write_onnx
-from avacast.export.signature import signatures, static_forms
+from avacast.export.recording import batched, record
+from avacast.export.rehearsal import CALIBRATION, gallery_portrait, spoken
 from avacast.export.tensorrt_plan import PlanBuilder
 
 Report: TypeAlias = Callable[[str, int, int], None]
 """(what is being done, how much of it is done, how much there is)."""
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-"""The type of a graph's weights and numbers; tables, timesteps and modulation stay in float32 in all of them."""
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp8": torch.float16}
+"""The type of a graph's weights and numbers; tables, timesteps and modulation stay in float32 in all of them. That of
+fp8 is what surrounds its products: float16 rather than bfloat16, which no CPU runs that could calibrate or verify."""
+
+_NUM_CALIBRATED = 12
+"""Calls from which scales are taken: several windows with all their steps."""
 
 _PACKAGES = ("avacast", "torch", "onnx", "onnxscript")
 
@@ -74,12 +83,13 @@ def export_bundle(bundle: Path, request: ExportRequest, to: Path | None, report:
     if (place := exports / request.name).exists() and not (place / MANIFEST).is_file():
         raise BadSetting(f"{place} exists and is no export; choose another folder")
     builder = PlanBuilder.find(exports) if request.backend == "tensorrt" else None
+    float8 = _calibrations(bundle, shape, report) if request.precision == "fp8" else {}
     networks = Pipeline.load(bundle, dtype=dtype).networks
     with_plain_weights(networks.speech_encoder).to(dtype)
     wanted = signatures(shape)
     empty = ExportManifest(place, bundle_digest(opened.manifest), **vars(request), versions=_versions(), networks={})
     try:
-        return _write(empty, wanted, static_forms(networks, wanted), builder, report)
+        return _write(empty, wanted, static_forms(networks, wanted), float8, builder, report)
     except OSError as error:
         raise Unavailable(f"{empty.folder} cannot be written ({error.strerror}); check disk and rights") from error
 
@@ -96,10 +106,32 @@ def with_plain_weights(module: nn.Module) -> nn.Module:
     return module
 
 
+def _calibrations(bundle: Path, shape: StaticShape, report: Report) -> Mapping[str, Float8]:
+    """What a session feeds the networks that are to be computed in eight bits, by network."""
+    pipeline = Pipeline.load(bundle, device="cuda" if torch.cuda.is_available() else "cpu", dtype=torch.float32)
+    alone, wanted = (signatures(each) for each in (replace(shape, batch=1, dtype=torch.float32), shape))
+    alone = {name: alone[name] for name in FLOAT8_PARTS}
+    portrait, samples = load_portrait(gallery_portrait()), spoken(CALIBRATION)
+    calls = record(
+        pipeline,
+        shape.profile,
+        portrait,
+        samples,
+        alone,
+        max_calls=_NUM_CALIBRATED,
+        report=partial(report, "calibrating"),
+    ).calls
+    return {
+        name: Float8(part, [call.inputs for call in batched(calls[name], wanted[name])])
+        for name, part in FLOAT8_PARTS.items()
+    }
+
+
 def _write(
     manifest: ExportManifest,
     wanted: dict[str, GraphSignature],
     forms: dict[str, nn.Module],
+    float8: Mapping[str, Float8],
     builder: PlanBuilder | None,
     report: Report,
 ) -> ExportManifest:
@@ -113,7 +145,8 @@ def _write(
         done = 0
         report("tracing", done, total)
         for name, signature in wanted.items():
-            files = write_onnx(forms[name].eval(), signature, folder / f"{name}.onnx")
+            change = partial(float8[name].quantise, signature=signature) if name in float8 else None
+            files = write_onnx(forms[name].eval(), signature, folder / f"{name}.onnx", change=change)
             manifest = manifest.with_network(name, ExportedNetwork(signature, f"{name}.onnx", _entries(files)))
             report("tracing", done := done + _weight(forms[name]), total)
         if builder is not None:

@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import logging
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,25 @@ from avacast.engine.errors import BadSetting, Unavailable
 from avacast.engine.graph_signature import GraphSignature
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     from torch.onnx import ONNXProgram
 
-OPSET = 20
-"""Without the `Attention` operator of opset 23: ONNX Runtime refuses its broadcast mask on a CPU, TensorRT for RTX 1.7
-crashes on two of them in bfloat16, and both fuse the plain form by themselves."""
-
+OPSET = 21
+"""The first in which all operators carry eight-bit numbers, and still without the `Attention` of opset 23: ONNX Runtime
+refuses its broadcast mask on a CPU, TensorRT for RTX 1.7 crashes on two of them in bfloat16, and both fuse the plain
+form by themselves."""
 
 MAX_FOLDED = 1 << 20
 """Numbers in a constant that is computed when exporting: above every kernel, below the large matrices."""
 
 
-def write_onnx(form: nn.Module, signature: GraphSignature, file: Path) -> list[Path]:
+def write_onnx(
+    form: nn.Module, signature: GraphSignature, file: Path, *, change: Callable[[ir.Model], None] | None = None
+) -> list[Path]:
     """Traces `form` to `file`, and its weights to a file beside it; returns both.
 
-    Raises Unavailable where the packages of the extra `export` are missing, BadSetting where the exporter refuses the
-    network.
+    `change` is made to the graph before it is written. Raises Unavailable where the packages of the extra `export` are
+    missing, BadSetting where the exporter refuses the network.
     """
     checker = require_onnx()
     device = next(form.parameters()).device
@@ -54,6 +57,8 @@ def write_onnx(form: nn.Module, signature: GraphSignature, file: Path) -> list[P
             raise BadSetting(f"{file.stem} cannot be exported: {error}") from error
     assert program is not None, "the exporter returns a program unless it is told to write a file"
     _fold_constants(program)
+    if change is not None:
+        change(program.model)
     _forget_sources(program)
     program.save(file, external_data=True)
     checker.check_model(file)

@@ -5,6 +5,13 @@ A kernel stays in it only while it is faster on a GPU than what `torch.compile` 
 
 from __future__ import annotations
 
-from avacast.kernels import modulate, overlap_fusion, rope, vae_norm, yuv
+from avacast.kernels import modulate, overlap_fusion, pack12, rope, vae_norm, yuv
 
-KERNELS = (*overlap_fusion.KERNELS, *modulate.KERNELS, *rope.KERNELS, *vae_norm.KERNELS, *yuv.KERNELS)
+KERNELS = (
+    *overlap_fusion.KERNELS,
+    *modulate.KERNELS,
+    *rope.KERNELS,
+    *vae_norm.KERNELS,
+    *pack12.KERNELS,
+    *yuv.KERNELS,
+)

@@ -69,7 +69,7 @@ def _launch(x: Tensor, gamma: Tensor, past: Tensor | None) -> Tensor:
 
     x = _with_whole_planes(x)
     batch, channels, num_frames, height, width = x.shape
-    past = x[:, :, :0] if past is None else _with_whole_planes(past)
+    past = x.new_empty(batch, channels, 0, height, width) if past is None else _with_whole_planes(past)
     num_past, area = past.shape[2], height * width
     assert past.shape == (batch, channels, num_past, height, width), (tuple(x.shape), tuple(past.shape))
     is_channels_last = x.stride(1) == 1

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from avacast.engine import audio_features
 from avacast.engine.audio_features import Features, FeatureStream, WindowFeatures, encode_clip, open_features
 from avacast.engine.audio_split import stream_split, window_split
 from avacast.engine.config import POCKET, ModelConfig
@@ -472,3 +473,35 @@ class TestWindowAlignment:
         whole = taken(48_000)
         assert whole.shape[0] == 18
         assert all(torch.equal(taken(size), whole) for size in (97, 5_120, 20_000))
+
+    def test_what_was_made_beforehand_is_what_is_taken(
+        self, tiny_encoder: SpeechEncoder, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
+    ):
+        """It is made once and given as it is; sound that is unheard, or ends early, makes it void."""
+        lengths: list[int] = []
+
+        def counted(encoder: SpeechEncoder, samples: Samples) -> Tensor:
+            lengths.append(len(samples))
+            return encode(encoder, samples)
+
+        def taken(pieces: list[Samples], *, prepared: bool) -> Tensor:
+            features = WindowFeatures(tiny_encoder, 4, 640)
+            features.push(noise_3s[:20_000])
+            if prepared:
+                features.prepare(2, 7)
+            features.unhear(6)
+            for piece in pieces:
+                features.push(piece)
+            features.prepare(20, 25)
+            return features.take(2, 7)[0]
+
+        monkeypatch.setattr(audio_features, "encode", counted)
+        features = WindowFeatures(tiny_encoder, 4, 640)
+        features.push(noise_3s[:20_000])
+        features.prepare(2, 7)
+        assert torch.equal(features.take(2, 7)[0], features.copy().take(2, 7)[0])
+        assert lengths == [5 * 4 * 640]
+        assert features.take(1, 6)[0].shape == features.take(2, 7)[0].shape
+        assert len(lengths) == 2
+        other = [-noise_3s[13_440:30_000]]
+        assert torch.equal(taken(other, prepared=True), taken(other, prepared=False))

@@ -143,3 +143,16 @@ def test_a_picture_unlike_those_that_the_model_draws_is_known_as_such():
     assert not pocket.is_familiar(PICTURE)
     open_to_all = Pipeline(replace(pocket.config, familiar_psnr_db=None), pocket.networks)
     assert open_to_all.is_familiar(PICTURE)
+
+
+def test_frames_show_the_pictures_own_detail_where_the_model_asks_for_it(
+    tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Without OpenCV a line says so, and the frames are those of a model that does not ask."""
+    asking = Pipeline(replace(tiny_pipeline.config, reference_detail=True), tiny_pipeline.networks)
+    plain, detailed = first_frames(tiny_pipeline, noise_3s), first_frames(asking, noise_3s)
+    assert detailed.shape == plain.shape
+    assert not np.array_equal(detailed, plain)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert np.array_equal(first_frames(asking, noise_3s), plain)
+    assert "pip install opencv-python-headless" in caplog.text

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from avacast.engine.audio_features import open_features
 from avacast.engine.config import ModelConfig
 from avacast.engine.dit import DiT
 from avacast.engine.graph_signature import GraphSignature, TensorSpec
 from avacast.engine.networks import VAE, decode_step
 from avacast.engine.pipeline import Pipeline
-from avacast.engine.plan import MAX_STILL, PlannedDecoder, PlannedDiT
+from avacast.engine.plan import PlannedClip, PlannedDecoder, PlannedDiT, PlannedSpeechEncoder, Plans
+from avacast.engine.profile import Profile
+from avacast.engine.sample_tail import Samples
+from avacast.engine.speech_encoder import SpeechEncoder
+from avacast.engine.static_form import StaticShape
 from avacast.engine.step_graph import StepGraph, step_tensors, still_conditions
+from avacast.engine.still_conditions import MAX_STILL
 from avacast.engine.tiny_vae import StreamState, TinyVAE
 from avacast.engine.wan_vae import WanDecoderState
 
@@ -120,7 +127,7 @@ def test_keys_of_many_sessions_do_not_pile_up(released_pipeline: Pipeline):
     planned = PlannedDiT(dit, [step_session(dit, given, sessions[0])])
     for still in (*sessions, sessions[0]):
         assert torch.equal(planned(**given, **still), dit(**given, **still))
-    assert len(planned._still) == MAX_STILL
+    assert len(planned.still) == 2 * MAX_STILL, "texts and pictures"
 
 
 @pytest.mark.parametrize("kind", ["tiny_pipeline", "released_pipeline"])
@@ -146,3 +153,76 @@ def test_a_decoder_knows_which_latents_it_takes(tiny_pipeline: Pipeline):
     assert planned.fits(latents)
     assert not planned.fits(latents[..., 1:])
     assert not planned.fits(torch.cat((latents, latents)))
+
+
+@dataclass
+class ModuleSession:
+    """A network of one input in PyTorch, as a graph would run it in half precision; counts its calls."""
+
+    module: nn.Module
+    signature: GraphSignature
+    runtime: str = "PyTorch"
+    num_calls: int = 0
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        self.num_calls += 1
+        (given,) = inputs.values()
+        return (self.module(given).half(),)
+
+
+def module_session(module: nn.Module, name: str, *shape: int) -> ModuleSession:
+    return ModuleSession(module, GraphSignature((TensorSpec(name, shape, torch.float16),), ()))
+
+
+def heard(pipeline: Pipeline, encoder: SpeechEncoder, sound: Samples) -> tuple[Tensor, Tensor]:
+    """The features of a whole stream, taken window by window."""
+    config = pipeline.config
+    features = open_features(encoder, config, config.window)
+    features.push(sound)
+    features.flush()
+    taken = [features.take(i, i + config.window.hop) for i in range(0, 10, config.window.hop)]
+    return torch.cat([audio for audio, _ in taken]), torch.cat([mask for _, mask in taken])
+
+
+@pytest.mark.parametrize("kind", ["tiny_pipeline", "released_pipeline"])
+def test_sound_of_a_graphs_length_is_heard_by_the_graph(kind: str, request: pytest.FixtureRequest, noise_3s: Samples):
+    """A stream's runs have that length from some point on, a window's sound always; the features are the same."""
+    pipeline: Pipeline = request.getfixturevalue(kind)
+    config, encoder = pipeline.config, pipeline.networks.speech_encoder
+    window = replace(config.window, window=config.window.hop) if config.audio.alignment == "window" else config.window
+    shape = StaticShape(config, Profile(window), 1, torch.float16)
+    session = module_session(encoder, "waveform", 1, shape.num_samples)
+    planned = PlannedSpeechEncoder(encoder, [session])
+    (audio, mask), (expected, expected_mask) = (heard(pipeline, one, noise_3s) for one in (planned, encoder))
+    assert session.num_calls > 1
+    assert audio.dtype == torch.float32
+    assert torch.equal(mask, expected_mask)
+    torch.testing.assert_close(audio, expected, atol=2e-3, rtol=2e-3)
+
+
+def test_a_planned_encoder_shares_the_weights_and_knows_silence(tiny_encoder: SpeechEncoder):
+    """It needs no memory for a second set, and silence is what it is to the network."""
+    planned = PlannedSpeechEncoder(tiny_encoder, [])
+    assert {id(p) for p in planned.parameters()} == {id(p) for p in tiny_encoder.parameters()}
+    assert not planned.training
+    torch.testing.assert_close(planned.silence, tiny_encoder.silence)
+
+
+def test_a_session_hears_and_sees_through_graphs(released_pipeline: Pipeline, noise_3s: Samples):
+    """Pictures of the model's size and sound of a window's length; other sizes go to the tower itself."""
+    config, networks = released_pipeline.config, released_pipeline.networks
+    assert networks.clip is not None
+    shape = StaticShape(config, config.profile("mic"), 1, torch.float16)
+    seeing = module_session(networks.clip, "picture", 1, 3, config.height, config.width)
+    hearing = module_session(networks.speech_encoder, "waveform", 1, shape.num_samples)
+    clip = PlannedClip(networks.clip, [seeing])
+    plans = Plans(speech_encoder=PlannedSpeechEncoder(networks.speech_encoder, [hearing]), clip=clip)
+    picture = np.full((config.height, config.width, 3), 90, np.uint8)
+    session = Pipeline(config, replace(networks, plans=plans)).open_session(picture)
+    assert seeing.num_calls == 1
+    session.push(noise_3s)
+    session.pull()
+    assert hearing.num_calls > 0
+    larger = torch.rand(1, 3, 80, 80)
+    assert torch.equal(clip(larger), networks.clip(larger))
+    assert seeing.num_calls == 1

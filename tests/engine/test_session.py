@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from avacast.engine import session as session_module
 from avacast.engine.config import ModelConfig
 from avacast.engine.errors import BadAudio, BadSetting, SessionClosed
 from avacast.engine.networks import DecoderState, Networks
@@ -21,6 +23,8 @@ from avacast.engine.profile import Profile, ProfileName, SamplerConfig, WindowCo
 from avacast.engine.reference import Reference, prepare_portrait
 from avacast.engine.sample_tail import Samples
 from avacast.engine.session import Frame, Session
+from avacast.engine.stream_decoder import StreamDecoder
+from avacast.engine.tiny_vae import StreamState
 from avacast.engine.windows import latents_for_frames
 
 PICTURE: Picture = np.random.default_rng(1).integers(0, 256, (80, 64, 3), dtype=np.uint8)
@@ -235,8 +239,9 @@ def test_a_pull_does_at_most_one_window(tiny_pipeline: Pipeline, noise_3s: Sampl
 def test_state_stays_as_large_as_it_was_however_long_the_stream(tiny_pipeline: Pipeline, noise_3s: Samples):
     def num_bytes(session: Session) -> int:
         state = session.snapshot()
-        assert state.decoder is not None
-        tensors = [line.latents for line in state.latents.ring[1].lines if line is not None] + list(state.decoder.past)
+        decoder = state.decoder.state
+        assert isinstance(decoder, StreamState)
+        tensors = [line.latents for line in state.latents.ring[1].lines if line is not None] + list(decoder.past)
         return sum(t.untyped_storage().nbytes() for t in tensors) + 4 * sum(
             map(len, state.latents.features.samples.pieces)
         )
@@ -466,3 +471,46 @@ def test_what_was_seen_is_not_kept(tiny_pipeline: Pipeline, noise_3s: Samples):
     pull_all(session)
     session.seen(31)
     assert 27 < session.interrupt(0) <= 31
+
+
+def test_an_interruption_after_a_restored_snapshot_leads_back_to_it(tiny_pipeline: Pipeline, noise_3s: Samples):
+    """What was shown before the snapshot belongs to another course of the session."""
+    session = tiny_pipeline.open_session(PICTURE, profile=LIVE, interruptible=True)
+    session.push(noise_3s[:24_000])
+    pull_all(session)
+    state = session.snapshot()
+    session.push(noise_3s[24_000:])
+    pull_all(session)
+    session.restore(state)
+    session.push(-noise_3s[24_000:])
+    frames = pull_all(session)
+    assert session.interrupt(frames[5].pts) in range(frames[0].pts, frames[6].pts)
+    assert session.interrupt(0) == state.num_frames_shown
+
+
+def test_frames_begun_are_the_frames_pulled(tiny_pipeline: Pipeline, noise_3s: Samples, whole: np.ndarray):
+    """Two sessions begin before either waits for its frames; each gets its own, and nothing where there is no sound."""
+    one, other = tiny_pipeline.open_session(PICTURE), tiny_pipeline.open_session(PICTURE, seed=1)
+    images: list[np.ndarray] = []
+    for session in (one, other):
+        session.push(noise_3s)
+    while (ours := one.begin()).num_frames:
+        theirs = other.begin()
+        images += [frame.image for frame in ours.frames()]
+        assert theirs.first == ours.first
+        assert len(theirs.frames()) == len(ours.frames())
+    assert ours.frames() == []
+    assert len(images) > 40
+    assert np.array_equal(np.stack(images), whole[: len(images)])
+
+
+def test_an_interruption_between_two_kept_states_shows_the_same(
+    tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a large decoder's state few are kept; what lies between is decoded once more, to the last bit."""
+    expected = [interrupted(tiny_pipeline, noise_3s, frame, noise_3s) for frame in (14, 33)]
+    monkeypatch.setattr(session_module, "StreamDecoder", partial(StreamDecoder, small_bytes=0))
+    again = [interrupted(tiny_pipeline, noise_3s, frame, noise_3s) for frame in (14, 33)]
+    for (images, start), (same, same_start) in zip(expected, again, strict=True):
+        assert start == same_start
+        assert np.array_equal(images, same)

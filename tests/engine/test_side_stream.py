@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avacast.engine.side_stream import SideStream
+from avacast.engine.side_stream import Fetched, SideStream, lines_of, sent
 
 DEVICES = [
     "cpu",
@@ -32,3 +32,33 @@ def test_the_side_line_is_left_when_its_work_fails():
     """An error inside goes on to the caller."""
     with pytest.raises(ValueError, match="inside"), SideStream(torch.device("cpu")).after_main():
         raise ValueError("inside")
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_work_that_waits_for_nothing_is_joined(name: str):
+    """What is made beside the main line, of the host's numbers alone, is there for it after joining."""
+    device = torch.device(name)
+    side, total = SideStream(device), torch.zeros(1000, 1000, device=device)
+    for number in range(20):
+        with side.beside_main():
+            made = sent(torch.full((1000, 1000), float(number)), device) * 2
+        side.join(made)
+        total += made
+    assert total.eq(380).all()
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_what_is_fetched_is_what_was_there_when_it_was_asked_for(name: str):
+    """The copy is queued behind what makes the tensor, and before what changes it next."""
+    device = torch.device(name)
+    side, x = lines_of(device).showing, torch.zeros(1000, 1000, device=device)
+    with side.after_main(x):
+        on_their_way = Fetched(x + 1)
+    x = x - 5
+    assert on_their_way.wait().eq(1).all()
+    assert on_their_way.wait().device.type == "cpu"
+
+
+def test_sessions_of_a_device_share_its_lines():
+    """Their networks' buffers are shared, so their work is done in turn."""
+    assert lines_of(torch.device("cpu")) is lines_of(torch.device("cpu"))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from avacast.engine.config import VAEConfig
-from avacast.engine.tiny_vae import DecoderState, EncoderState, TinyVAE
+from avacast.engine.tiny_vae import DecoderState, EncoderState, TinyVAE, relu_
 
 SMALL = VAEConfig(decoder_widths=(16, 8, 8, 4), encoder_width=8)
 
@@ -129,3 +129,14 @@ def test_encode_and_decode_match_the_public_layout(taehv_golden: Path):
     io = load_file(taehv_golden.with_suffix(".io.safetensors"))
     assert relative_error(vae.encode(io["frames"]), io["encoded"].transpose(1, 2)) < 1e-4
     assert relative_error(vae.decode(io["z"].transpose(1, 2)), io["decoded"]) < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_relu_is_in_place_and_exact(dtype: torch.dtype) -> None:
+    """Everything below zero becomes zero, whatever the number type and layout; the rest stays to the bit."""
+    values = torch.cat((torch.linspace(-3, 3, 1001), torch.tensor([-0.0, 0.0, torch.inf, -torch.inf, 1e-30, -1e-30])))
+    x = values.to(dtype).view(1, 19, 53, 1).to(memory_format=torch.channels_last)
+    expected = torch.relu(x)
+    with torch.inference_mode():
+        assert relu_(x) is x
+    assert torch.equal(x, expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +23,11 @@ from avacast.engine.pipeline import Pipeline
 from avacast.engine.plan_choice import choose_plans
 from avacast.engine.portrait import Picture
 from avacast.engine.sample_tail import Samples
-from avacast.engine.static_form import StaticShape
+from avacast.engine.static_form import StaticShape, signatures
 from avacast.export.exporter import ExportRequest, export_bundle, with_plain_weights
+from avacast.export.forms import static_forms
 from avacast.export.onnx_file import write_onnx
 from avacast.export.recording import stream
-from avacast.export.signature import signatures, static_forms
 from avacast.export.verify import MIN_PSNR_DB, Finding, findings, min_psnr_db
 
 pytest.importorskip("onnxscript")
@@ -38,9 +39,9 @@ def say_nothing(_what: str, _done: int, _total: int) -> None:
 
 @pytest.fixture(scope="module")
 def exports(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model in float32 and float16."""
+    """The small model in float32, float16 and eight bits."""
     folder = tmp_path_factory.mktemp("exports")
-    for precision in ("fp32", "fp16"):
+    for precision in ("fp32", "fp16", "fp8"):
         export_bundle(small_bundle, ExportRequest(precision=precision), folder, say_nothing)
     return folder
 
@@ -60,7 +61,7 @@ def found(export: ExportManifest, pipeline: Pipeline, picture: Picture, sound: S
     return list(findings(export, pipeline, picture, sound, say_nothing))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "fp8"])
 def test_an_export_computes_what_the_networks_do(
     precision: str, exports: Path, small_pipeline: Pipeline, picture: Picture, sound: Samples
 ):
@@ -130,22 +131,42 @@ def test_an_export_of_another_model_is_refused(copied: Path, small_pipeline: Pip
 def test_choosing_says_what_runs_where_and_why(
     exports: Path, manifest: Manifest, small_pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ):
-    """Both networks of both exports are measured; each choice is logged with its two times."""
+    """Every network of all exports is measured, equal graphs once; each choice is logged with its two times."""
     networks = small_pipeline.networks
     with caplog.at_level(logging.INFO):
         plans, choices = choose_plans(small_pipeline.config, networks, manifest, exports)
-    assert len(choices) == 4
+    # Eight bits and sixteen differ in the transformer alone.
+    networks_of = Counter(choice.network.partition(",")[0] for choice in choices)
+    assert networks_of == {"transformer": 3, "decoder": 2, "speech encoder": 2}
     assert all(" ms against " in choice.reason for choice in choices)
     assert [str(choice) for choice in choices] == caplog.messages
     taken = {choice.network.partition(",")[0] for choice in choices if choice.runs_in != "PyTorch"}
-    assert taken == {name for name, plan in (("transformer", plans.dit), ("decoder", plans.decoder)) if plan}
+    planned = {"transformer": plans.dit, "decoder": plans.decoder, "speech encoder": plans.speech_encoder}
+    assert taken == {name for name, plan in planned.items() if plan}
 
 
 def test_equal_graphs_are_measured_once(copied: Path, manifest: Manifest, small_pipeline: Pipeline):
     """Profiles with equal windows have equal graphs; the second export of them changes nothing."""
     shutil.copytree(copied, copied.with_name("twin"))
     _, choices = choose_plans(small_pipeline.config, small_pipeline.networks, manifest, copied.parent)
-    assert len(choices) == 2
+    assert len(choices) == 3
+
+
+def test_exports_of_several_batch_sizes_lie_beside_each_other(
+    copied: Path,
+    small_bundle: Path,
+    manifest: Manifest,
+    small_pipeline: Pipeline,
+    picture: Picture,
+    sound: Samples,
+):
+    """Sessions share passes of the transformer; decoder and encoder are the same graphs, and measured once."""
+    export = export_bundle(small_bundle, ExportRequest(batch=2), copied.parent, say_nothing)
+    assert not [str(finding) for finding in found(export, small_pipeline, picture, sound) if not finding.holds]
+    _, choices = choose_plans(small_pipeline.config, small_pipeline.networks, manifest, copied.parent)
+    sizes = [choice.network for choice in choices if choice.network.startswith("transformer")]
+    assert sizes == ["transformer, 1 x 4 latent frames", "transformer, 2 x 4 latent frames"]
+    assert len(choices) == 4
 
 
 def test_the_fastest_pipeline_shows_what_the_plain_one_shows(
@@ -166,6 +187,21 @@ def test_weights_are_computed_before_they_are_rounded():
         exact = conv.weight.clone()
         assert not torch.equal(copy.deepcopy(conv).half().weight, exact.half()), "a norm of rounded weights differs"
     assert torch.equal(with_plain_weights(conv).half().weight, exact.half())
+
+
+def test_an_export_of_other_graphs_leaves_pytorch_in_charge(
+    copied: Path, manifest: Manifest, small_pipeline: Pipeline, picture: Picture, sound: Samples
+):
+    """Of the very model, but of a form that this avacast does not call: neither run nor compared."""
+    export = ExportManifest.read(copied)
+    step = export.networks["step"]
+    other = replace(step, signature=replace(step.signature, inputs=step.signature.inputs[:-1]))
+    (copied / MANIFEST).write_bytes(export.with_network("step", other).to_json())
+    plans, (choice,) = choose_plans(small_pipeline.config, small_pipeline.networks, manifest, copied.parent)
+    assert plans.dit is None
+    assert "was made by another avacast" in choice.reason
+    with pytest.raises(BadBundle, match="another avacast"):
+        found(ExportManifest.read(copied), small_pipeline, picture, sound)
 
 
 def test_a_damaged_export_leaves_pytorch_in_charge(copied: Path, manifest: Manifest, small_pipeline: Pipeline):
@@ -205,7 +241,7 @@ def test_an_export_is_replaced_whole_or_not_at_all(small_bundle: Path, tmp_path:
     assert export_folders(tmp_path) == []
 
 
-@pytest.mark.parametrize("request_", [{"precision": "fp8"}, {"batch": 0}])
+@pytest.mark.parametrize("request_", [{"precision": "fp4"}, {"batch": 0}])
 def test_what_cannot_be_exported_is_refused_at_once(request_: dict[str, object]):
     """Before any model is read."""
     with pytest.raises(BadSetting):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,14 @@ from avacast.engine.graph_session import open_graph, place_here
 from avacast.engine.manifest import MANIFEST
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.plan_choice import choose_plans
-from avacast.engine.static_form import StaticShape
+from avacast.engine.portrait import Picture
+from avacast.engine.sample_tail import Samples
+from avacast.engine.static_form import StaticShape, signatures
 from avacast.export.exporter import ExportRequest, export_bundle, with_plain_weights
+from avacast.export.float8 import Float8
+from avacast.export.forms import static_forms
 from avacast.export.onnx_file import write_onnx
-from avacast.export.signature import signatures, static_forms
+from avacast.export.recording import record
 from avacast.export.tensorrt_plan import PlanBuilder
 
 pytest.importorskip("onnxscript")
@@ -87,6 +92,23 @@ def test_every_network_of_the_released_kind_becomes_a_plan(
     graph, *_ = write_onnx(form.eval(), wanted[name], tmp_path / f"{name}.onnx")
     PlanBuilder.find(tmp_path).build(graph, tmp_path / f"{name}.plan", say_nothing)
     assert (tmp_path / f"{name}.plan").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("kind", ["small", "released"])
+def test_a_step_graph_in_eight_bits_becomes_a_plan(
+    kind: str, picture: Picture, sound: Samples, tmp_path: Path, request: pytest.FixtureRequest
+):
+    """Explicit quantisation, float16 around it."""
+    exact: Pipeline = request.getfixturevalue(f"{kind}_pipeline")
+    profile = exact.config.profile("mic")
+    alone, wanted = (signatures(StaticShape(exact.config, profile, 1, dtype)) for dtype in (torch.float32, torch.half))
+    calls = record(exact, profile, picture, sound, {"step": alone["step"]}, max_calls=2).calls["step"]
+    change = partial(Float8("blocks", [call.inputs for call in calls]).quantise, signature=wanted["step"])
+    rough = Pipeline.with_random_weights(exact.config, dtype=torch.half).networks
+    form = static_forms(rough, wanted)["step"].eval()
+    graph, *_ = write_onnx(form, wanted["step"], tmp_path / "step.onnx", change=change)
+    PlanBuilder.find(tmp_path).build(graph, tmp_path / "step.plan", say_nothing)
+    assert (tmp_path / "step.plan").stat().st_size > 1000
 
 
 def test_a_graph_that_cannot_be_built_is_refused_in_the_librarys_words(tmp_path: Path):

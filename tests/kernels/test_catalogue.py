@@ -3,10 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule
 
 from avacast.kernels.catalogue import KERNELS
 from avacast.kernels.kernel import Kernel, Size
@@ -62,6 +65,23 @@ def test_the_kernel_compiles_for_a_hopper_gpu(kernel: Kernel, dtype: torch.dtype
     kernel.fused(*kernel.inputs(Size(num_latents=2, overlap=1, height=32, width=32), CPU, dtype))
     assert len(compiled) == 1
     assert compiled[0].startswith(b"\x7fELF")
+
+
+@every_kernel
+def test_the_compiler_takes_the_kernel_into_its_graph(kernel: Kernel, monkeypatch: pytest.MonkeyPatch):
+    """Traced on tensors that claim to be on a GPU: the launch breaks no graph, and is one node of it."""
+    monkeypatch.setattr("torch.utils._triton.has_triton", lambda *_: True)
+    given = kernel.inputs(SMALL, CPU, torch.bfloat16)
+    graphs: list[GraphModule] = []
+
+    def backend(graph: GraphModule, _inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    with FakeTensorMode(), torch.inference_mode():
+        on_gpu = [torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="cuda") for x in given]
+        torch.compile(kernel.fused, fullgraph=True, dynamic=False, backend=backend)(*on_gpu)
+    assert len([node for graph in graphs for node in graph.graph.nodes if "triton_kernel" in node.name]) == 1
 
 
 def test_without_triton_the_room_is_imported_and_computes():

@@ -9,9 +9,9 @@ from avacast.engine.graph_signature import GraphSignature
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.portrait import Picture
 from avacast.engine.sample_tail import Samples
-from avacast.engine.static_form import StaticShape
+from avacast.engine.static_form import StaticShape, signatures
+from avacast.export.forms import static_forms
 from avacast.export.recording import record
-from avacast.export.signature import signatures, static_forms
 
 
 def of(config: ModelConfig, *, batch: int = 1, dtype: torch.dtype = torch.float32) -> dict[str, GraphSignature]:
@@ -57,6 +57,13 @@ def test_what_a_decoder_step_leaves_is_what_the_next_takes():
         assert [spec.shape for spec in found[name].outputs[1:]] == taken
     assert found["decoder_init"].outputs[0].shape == (1, 1, 3, 512, 512)
     assert found["decoder_step"].outputs[0].shape == (1, 4, 3, 512, 512)
+
+
+def test_sessions_share_passes_of_the_transformer_alone():
+    """Whatever the batch, each is heard, decoded and seen by itself, as a session's calls are."""
+    alone, four = (of(STABLEAVATAR_1_3B, batch=batch) for batch in (1, 4))
+    assert four["step"].input("latents").shape[0] == 4
+    assert {name for name in four if four[name] != alone[name]} == {"step"}
 
 
 def test_tables_and_timesteps_are_never_rounded():
