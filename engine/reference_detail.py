@@ -17,17 +17,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 """RGB, `[H, W, 3]`."""
 
-_SAME_LEVELS = 16.0
+_SAME_LEVELS = 18.0
 """Mean difference, of 256 levels, at which half of the picture and half of the frame is shown."""
 _STEEPNESS = 4
 _SMOOTH_PX, _NEAR_PX = 7, 5
 """Sides of the squares over which motion and difference are averaged, in pixels of half the resolution."""
-_KEPT = 0.5
+_KEPT = 0.6
 """Of the motion before: a joint between two windows is no jump of the head."""
 
 
@@ -48,15 +49,17 @@ class ReferenceDetail:
         import cv2
 
         assert picture.shape == redrawn.shape, (picture.shape, redrawn.shape)
-        # Other sessions have the other cores, and pictures are small.
-        cv2.setNumThreads(1)
+        # The cores that the networks have, which wait meanwhile; the others are other sessions'.
+        cv2.setNumThreads(torch.get_num_threads())
         self._cv2: Any = cv2
+        height, width = picture.shape[:2]
+        # Between the pixels of twice the size a line is as good as a cubic between those of the picture, and faster.
         self._picture = picture
         self._redrawn = self._halved(redrawn)
         self._brightness = cv2.cvtColor(self._redrawn, cv2.COLOR_RGB2GRAY)
         self._search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._search.setFinestScale(1)
-        self._places, self._half_places = _places(*picture.shape[:2]), _places(*self._redrawn.shape[:2])
+        self._places, self._half_places = _places(height, width), _places(*self._redrawn.shape[:2])
         levels = np.arange(256, dtype=np.float32) / _SAME_LEVELS
         self._drawn_share = levels**_STEEPNESS / (1 + levels**_STEEPNESS)
 
