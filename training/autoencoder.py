@@ -8,8 +8,9 @@ channels carry a small picture from step 0, and training adds the detail.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,14 @@ from tqdm import tqdm
 from avacast.engine.config import SPATIAL_STRIDE, VAEConfig
 from avacast.engine.tiny_vae import GrowUpsample, MemoryBlock, Pool, TinyVAE
 from avacast.training.checkpoint import load_stage, save_stage
-from avacast.training.clips import VALIDATION_SEED, make_clip
+from avacast.training.clips import VALIDATION_SEED
+from avacast.training.drawn_clips import DrawnClips
 from avacast.training.optimiser import Optimiser
 
 log = logging.getLogger(__name__)
+
+_FIRST_SEED = 100_000
+_VALIDATION_FRAMES = 9
 
 
 @dataclass(frozen=True)
@@ -84,41 +89,6 @@ def _carry_colours(conv: nn.Conv2d, gain: float, stride: int) -> None:
             row[in_offset + channel, taps, taps] = gain / conv.stride[0] ** 2
 
 
-class _Pool:
-    """Short drawn clips in memory: uint8 frames [N, T, 3, H, W] and lip masks [N, T, H/8, W/8]."""
-
-    def __init__(self, recipe: AutoencoderRecipe, first_seed: int, num_clips: int, size: int, fps: float) -> None:
-        shape = (num_clips, recipe.num_frames)
-        self.frames = torch.empty(*shape, 3, size, size, dtype=torch.uint8)
-        self.lips = torch.empty(*shape, size // SPATIAL_STRIDE, size // SPATIAL_STRIDE)
-        for index in tqdm(range(num_clips), "drawing"):
-            # Two seconds are acted and only their end is drawn, since many tracks begin with a pause.
-            drawn = make_clip(first_seed + index, 50, fps).frames(50 - recipe.num_frames, 50).render(size)
-            self.frames[index], self.lips[index] = drawn.frames.permute(0, 3, 1, 2), drawn.lip_mask
-
-    def batches(self, recipe: AutoencoderRecipe, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless crops [B, T, 3, c, c] in 0..1 with lip weights [B, T, 1, c, c], half of them around the mouth."""
-        while True:
-            chosen = [
-                self._crop(int(i), recipe.crop, rng) for i in rng.integers(len(self.frames), size=recipe.batch_size)
-            ]
-            frames = torch.stack([frames for frames, _ in chosen]).float() / 255.0
-            lips = torch.stack([lips for _, lips in chosen])
-            yield frames, F.interpolate(lips, scale_factor=SPATIAL_STRIDE).unsqueeze(2)
-
-    def _crop(self, index: int, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        cells, span = self.lips.shape[-1], crop // SPATIAL_STRIDE
-        top, left = (int(v) for v in rng.integers(cells - span + 1, size=2))
-        if rng.random() < 0.5:
-            rows, columns = torch.nonzero(self.lips[index, 0] > 0.3, as_tuple=True)
-            if len(rows):
-                top = int(np.clip(int(rows.float().mean()) - span // 2 + rng.integers(-4, 5), 0, cells - span))
-                left = int(np.clip(int(columns.float().mean()) - span // 2 + rng.integers(-4, 5), 0, cells - span))
-        lips = self.lips[index, :, top : top + span, left : left + span]
-        y, x = top * SPATIAL_STRIDE, left * SPATIAL_STRIDE
-        return self.frames[index, :, :, y : y + crop, x : x + crop], lips
-
-
 def train_autoencoder(
     config: VAEConfig, recipe: AutoencoderRecipe, folder: Path, seed: int, size: int, device: str = "cpu"
 ) -> Path:
@@ -131,27 +101,29 @@ def train_autoencoder(
     path = folder / "autoencoder.pt"
     load_stage(path, vae, optimiser)
     if optimiser.step_index < recipe.num_steps:
-        _run(vae, optimiser, recipe, path, "auto-encoder", seed, size, recipe.num_steps)
+        clips = DrawnClips(_FIRST_SEED + seed, recipe.num_clips, recipe.num_frames, size)
+        batches = clips.batches(recipe.crop, recipe.batch_size, np.random.default_rng(seed + optimiser.step_index))
+        train_drawing(vae, optimiser, batches, partial(_loss, vae, recipe), path, recipe.num_steps, size)
     return path
 
 
-def _run(
+def train_drawing(
     vae: TinyVAE,
     optimiser: Optimiser,
-    recipe: AutoencoderRecipe,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
     path: Path,
-    name: str,
-    seed: int,
-    size: int,
     num_steps: int,
+    size: int,
 ) -> None:
-    """Trains what requires a gradient until `num_steps`, and saves it as `path`."""
-    pool = _Pool(recipe, 100_000 + seed, recipe.num_clips, size, 25.0)
-    validation = _Pool(recipe, VALIDATION_SEED, 8, size, 25.0)
+    """Trains what requires a gradient until `num_steps`, and saves it as `path`.
+
+    `loss_of` takes a batch's frames [B, T, 3, c, c] and lip masks [B, T, 1, c, c].
+    """
+    validation = DrawnClips(VALIDATION_SEED, 8, _VALIDATION_FRAMES, size)
     done = optimiser.step_index
-    batches = pool.batches(recipe, np.random.default_rng(seed + done))
-    for step in tqdm(range(done, num_steps), name, initial=done, total=num_steps):
-        loss = _loss(vae, recipe, *next(batches))
+    for step in tqdm(range(done, num_steps), path.stem, initial=done, total=num_steps):
+        loss = loss_of(*next(batches))
         optimiser.step(loss)
         if (step + 1) % 100 == 0 or step + 1 == num_steps:
             log.info("step %d: loss %.4f, %s", step + 1, loss.item(), _validate(vae, optimiser, validation))
@@ -162,12 +134,15 @@ def _loss(vae: TinyVAE, recipe: AutoencoderRecipe, frames: Tensor, lips: Tensor)
     frames, lips = frames.to(vae.mean.device), lips.to(vae.mean.device)
     with torch.autocast(frames.device.type, torch.bfloat16):
         latents = vae.encode_causal(frames).float()
-        # The decoder has to forgive the small errors that the transformer will make.
-        spread = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
-        noisy = latents + recipe.latent_noise * spread * torch.randn_like(latents)
-        drawn = vae.decode_unclamped(noisy, None)[0].float()
+        drawn = vae.decode_unclamped(with_noise(latents, recipe.latent_noise), None)[0].float()
     loss = drawing_loss(drawn, frames, 1.0 + recipe.lip_weight * lips, recipe.temporal_weight)
     return loss + 1e-4 * latents.square().mean()
+
+
+def with_noise(latents: Tensor, share: float) -> Tensor:
+    """Latents [B, C, F, h, w] with noise of `share` of their spread: the small errors that the transformer makes."""
+    spread = latents.detach().std(dim=(0, 2, 3, 4), keepdim=True)
+    return latents + share * spread * torch.randn_like(latents)
 
 
 def drawing_loss(drawn: Tensor, frames: Tensor, weight: Tensor, temporal_weight: float) -> Tensor:
@@ -181,15 +156,15 @@ def drawing_loss(drawn: Tensor, frames: Tensor, weight: Tensor, temporal_weight:
 
 
 @torch.no_grad()
-def _validate(vae: TinyVAE, optimiser: Optimiser, pool: _Pool) -> str:
+def _validate(vae: TinyVAE, optimiser: Optimiser, clips: DrawnClips) -> str:
     """PSNR of whole frames and of the mouth on unseen identities, and how much it flickers; averaged weights."""
     error, mouth, flicker, truth = [], [], [], []
-    for index in range(len(pool.frames)):
-        frames = pool.frames[index : index + 1].float() / 255.0
+    for index in range(len(clips.frames)):
+        frames = clips.frames[index : index + 1].float() / 255.0
         with optimiser.averaged(), torch.autocast(vae.mean.device.type, torch.bfloat16):
             drawn = vae.decode(vae.encode_causal(frames.to(vae.mean.device))).float().cpu()
         square = (drawn - frames).square()
-        lips = F.interpolate(pool.lips[index : index + 1], scale_factor=SPATIAL_STRIDE).unsqueeze(2) > 0.3
+        lips = F.interpolate(clips.lips[index : index + 1], scale_factor=SPATIAL_STRIDE).unsqueeze(2) > 0.3
         error.append(float(square.mean()))
         mouth.append(float(square[lips.expand_as(square)].mean()))
         flicker.append(float(torch.diff(drawn, dim=1).abs().mean()))

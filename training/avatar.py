@@ -1,4 +1,4 @@
-"""Stage 3: the transformer learns to move the face.
+"""Stage 4: the transformer learns to move the face.
 
 Flow matching with the loss of the StableAvatar paper (arXiv 2508.08248): error weighted by face and lip masks, audio
 dropped now and then. It is trained straight for few steps: noise levels are drawn around those that the sampler will
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AvatarRecipe:
-    """Sizes of stage 3."""
+    """Sizes of stage 4."""
 
     num_clips: int = 1200
     num_latents: int = 9
@@ -106,7 +106,7 @@ def train_avatar(
     *,
     report: bool = True,
 ) -> Path:
-    """Runs or resumes stage 3. Returns the path of the trained state; `networks.dit` is not changed.
+    """Runs or resumes stage 4. Returns the path of the trained state; `networks.dit` is not changed.
 
     `report` renders validation clips at every checkpoint.
     """

@@ -15,7 +15,7 @@ from avacast.engine.errors import BadSetting
 from avacast.engine.frozen_config import FrozenConfig
 
 _FEW_STEPS_PURE_NOISE = 0.3
-"""As in stage 3 of the pocket model, whose first step counts for a half or more."""
+"""As in stage 4 of the pocket model, whose first step counts for a half or more."""
 
 
 @dataclass(frozen=True)

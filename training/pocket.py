@@ -21,6 +21,7 @@ from avacast.training.autoencoder import AutoencoderRecipe, train_autoencoder
 from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips, cache_clips, load_clips
+from avacast.training.decoder import DecoderRecipe, train_decoder
 from avacast.training.speech_encoder import SpeechEncoderRecipe, train_speech_encoder
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PocketRecipe:
-    """All three stages."""
+    """All stages."""
 
     speech_encoder: SpeechEncoderRecipe = field(default_factory=SpeechEncoderRecipe)
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    decoder: DecoderRecipe = field(default_factory=DecoderRecipe)
     avatar: AvatarRecipe = field(default_factory=AvatarRecipe)
 
 
@@ -46,7 +48,8 @@ def pocket(
 ) -> None:
     """Train the embedded pocket avatar from nothing: draw, speak, learn, and write the bundle.
 
-    Three stages: a speech encoder that hears mouths, an auto-encoder that draws them, a transformer that moves them.
+    Four stages: a speech encoder that hears mouths, an auto-encoder that draws them, its decoder once more by itself,
+    a transformer that moves them.
     Stop it at any time; the same command goes on where it stopped.
     """
     torch.set_num_threads(threads)
@@ -68,13 +71,14 @@ def pocket(
 def prepare(
     config: ModelConfig, recipe: PocketRecipe, output: Path, seed: int, device: str = "cpu"
 ) -> tuple[ModelConfig, Networks, CachedClips]:
-    """Stages 1 and 2 and the cached corpus. Returns the configuration with the latents' statistics filled in."""
+    """All stages but the last, and the cached corpus. Returns the configuration with the latents' statistics."""
     size = config.height
     speech = train_speech_encoder(config.audio, recipe.speech_encoder, output, seed, device)
     autoencoder = train_autoencoder(config.vae, recipe.autoencoder, output, seed, size, device)
     networks = Networks.build(config)
     networks.speech_encoder.load_state_dict(averaged_weights(speech, "encoder."))
-    networks.vae.load_state_dict(averaged_weights(autoencoder))
+    decoder = train_decoder(config.vae, recipe.decoder, autoencoder, output, seed, size, device)
+    networks.vae.load_state_dict(averaged_weights(decoder))
     networks = networks.for_inference(device, choose_precision(config, device))
     avatar = recipe.avatar
     paths = cache_clips(

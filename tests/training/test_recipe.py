@@ -17,6 +17,7 @@ from avacast.training.autoencoder import AutoencoderRecipe, initialise_as_poolin
 from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips
+from avacast.training.decoder import DecoderRecipe
 from avacast.training.pocket import PocketRecipe, prepare, publish
 from avacast.training.speech_encoder import SpeechEncoderRecipe
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and
 RECIPE = PocketRecipe(
     SpeechEncoderRecipe(num_tracks=4, track_s=2.0, crop_s=1.0, batch_size=2, num_steps=2),
     AutoencoderRecipe(num_clips=2, num_frames=5, crop=32, batch_size=2, num_steps=2),
+    DecoderRecipe(num_clips=2, num_frames=5, crop=32, batch_size=2, num_steps=2),
     AvatarRecipe(
         num_clips=2, num_latents=4, batch_size=2, num_steps=3, validate_every=100, window_lengths=(3, 4), compile=False
     ),
