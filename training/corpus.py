@@ -1,4 +1,4 @@
-"""The cached corpus of stage 3: clips as latents, speech tokens and masks, drawn and encoded once.
+"""The cached corpus of stage 4: clips as latents, speech tokens and masks, drawn and encoded once.
 
 The auto-encoder and the speech encoder are frozen by now, so nothing is drawn twice. Tokens come from the very class
 that a live session uses, on the same schedule.
