@@ -20,6 +20,8 @@ from avacast.engine.pipeline import Pipeline
 
 TINY = dataclasses.replace(
     POCKET,
+    # Or untrained networks would show the portrait, whatever they are told.
+    reference_detail=False,
     dit=dataclasses.replace(POCKET.dit, dim=32, ffn_dim=32, num_heads=2, num_layers=1, audio_num_heads=2),
     vae=VAEConfig(decoder_widths=(16, 8, 8, 8), encoder_width=8),
     height=64,

@@ -33,6 +33,8 @@ def tiny_config() -> ModelConfig:
     return dataclasses.replace(
         POCKET,
         name="tiny",
+        # Or untrained networks would show the portrait, in whatever profile.
+        reference_detail=False,
         height=SIDE_PX,
         width=SIDE_PX,
         dit=dataclasses.replace(POCKET.dit, **dit),
