@@ -238,7 +238,7 @@ def test_an_interrupted_render_leaves_nothing_behind(inputs: Path, tmp_path: Pat
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in err
     assert list((tmp_path / "out").iterdir()) == []
