@@ -70,29 +70,30 @@ class ReferenceDetail:
         """
         restored = np.empty_like(frames)
         for frame, out in zip(frames, restored, strict=True):
-            before = self._motion(frame, before)
-            out[:] = self._restored(frame, before.flow)
+            half = self._halved(frame)
+            before = self._motion(half, before)
+            out[:] = self._restored(frame, self._drawn(half, before.flow), before.flow)
         return restored, before
 
-    def _motion(self, frame: Image, before: Motion | None) -> Motion:
-        gray = self._cv2.cvtColor(self._halved(frame), self._cv2.COLOR_RGB2GRAY)
+    def _motion(self, half: Image, before: Motion | None) -> Motion:
+        gray = self._cv2.cvtColor(half, self._cv2.COLOR_RGB2GRAY)
         flow = self._cv2.blur(self._search.calc(gray, self._brightness, None), (_SMOOTH_PX, _SMOOTH_PX))
         return Motion(flow if before is None else _KEPT * before.flow + (1 - _KEPT) * flow)
 
-    def _restored(self, frame: Image, flow: NDArray[np.float32]) -> Image:
+    def _restored(self, frame: Image, drawn: NDArray[np.float32], flow: NDArray[np.float32]) -> Image:
         cv2, (height, width) = self._cv2, frame.shape[:2]
-        drawn = cv2.resize(self._drawn(frame, flow), (width, height))
+        drawn = cv2.resize(drawn, (width, height))
         places = self._places + 2 * cv2.resize(flow, (width, height))
         moved = cv2.remap(self._picture, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         return cv2.blendLinear(frame, moved, drawn, 1 - drawn)
 
-    def _drawn(self, frame: Image, flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _drawn(self, half: Image, flow: NDArray[np.float32]) -> NDArray[np.float32]:
         """How much of each place is shown as it was drawn, 0 to 1, `[H/2, W/2]`."""
         cv2 = self._cv2
         expected = cv2.remap(
             self._redrawn, self._half_places + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        difference = cv2.transform(cv2.absdiff(self._halved(frame), expected), np.full((1, 3), 1 / 3, np.float32))
+        difference = cv2.transform(cv2.absdiff(half, expected), np.full((1, 3), 1 / 3, np.float32))
         return cv2.LUT(cv2.blur(difference, (_NEAR_PX, _NEAR_PX)), self._drawn_share)
 
     def _halved(self, image: Image) -> Image:
