@@ -8,7 +8,7 @@ channels carry a small picture from step 0, and training adds the detail.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,8 +33,8 @@ _VALIDATION_FRAMES = 9
 
 
 @dataclass(frozen=True)
-class AutoencoderRecipe:
-    """Sizes of stage 2."""
+class DrawingRecipe:
+    """Sizes of a stage that learns to draw clips."""
 
     num_clips: int = 800
     num_frames: int = 9
@@ -47,6 +47,11 @@ class AutoencoderRecipe:
     temporal_weight: float = 2.0
     """Of the error's change from frame to frame: what flickers."""
     latent_noise: float = 0.06
+
+
+@dataclass(frozen=True)
+class AutoencoderRecipe(DrawingRecipe):
+    """Sizes of stage 2."""
 
 
 @torch.no_grad()
@@ -97,31 +102,32 @@ def train_autoencoder(
     vae = TinyVAE(config)
     initialise_as_pooling(vae)
     vae.to(device)
-    optimiser = Optimiser(vae, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
     path = folder / "autoencoder.pt"
-    load_stage(path, vae, optimiser)
-    if optimiser.step_index < recipe.num_steps:
-        clips = DrawnClips(_FIRST_SEED + seed, recipe.num_clips, recipe.num_frames, size)
-        batches = clips.batches(recipe.crop, recipe.batch_size, np.random.default_rng(seed + optimiser.step_index))
-        train_drawing(vae, optimiser, batches, partial(_loss, vae, recipe), path, recipe.num_steps, size)
+    train_drawing(vae, recipe, partial(_loss, vae, recipe), path, first_seed=_FIRST_SEED + seed, size=size)
     return path
 
 
 def train_drawing(
     vae: TinyVAE,
-    optimiser: Optimiser,
-    batches: Iterator[tuple[Tensor, Tensor]],
+    recipe: DrawingRecipe,
     loss_of: Callable[[Tensor, Tensor], Tensor],
     path: Path,
-    num_steps: int,
+    *,
+    first_seed: int,
     size: int,
 ) -> None:
-    """Trains what requires a gradient until `num_steps`, and saves it as `path`.
+    """Trains what requires a gradient, on clips from `first_seed` on, and saves it as `path`, or goes on from there.
 
     `loss_of` takes a batch's frames [B, T, 3, c, c] and lip masks [B, T, 1, c, c].
     """
+    optimiser = Optimiser(vae, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
+    load_stage(path, vae, optimiser)
+    done, num_steps = optimiser.step_index, recipe.num_steps
+    if done >= num_steps:
+        return
+    clips = DrawnClips(first_seed, recipe.num_clips, recipe.num_frames, size)
+    batches = clips.batches(recipe.crop, recipe.batch_size, np.random.default_rng(first_seed + done))
     validation = DrawnClips(VALIDATION_SEED, 8, _VALIDATION_FRAMES, size)
-    done = optimiser.step_index
     for step in tqdm(range(done, num_steps), path.stem, initial=done, total=num_steps):
         loss = loss_of(*next(batches))
         optimiser.step(loss)

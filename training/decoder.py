@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from avacast.engine.config import SPATIAL_STRIDE, VAEConfig
 from avacast.engine.tiny_vae import TinyVAE
-from avacast.training.autoencoder import drawing_loss, train_drawing, with_noise
-from avacast.training.checkpoint import averaged_weights, load_stage
-from avacast.training.drawn_clips import DrawnClips
-from avacast.training.optimiser import Optimiser
+from avacast.training.autoencoder import DrawingRecipe, drawing_loss, train_drawing, with_noise
+from avacast.training.checkpoint import averaged_weights
 
 _FIRST_SEED = 200_000
 _MOST_MOTION = 8.0
@@ -32,23 +29,18 @@ _LEAST_CONTRAST = 1e-4
 
 
 @dataclass(frozen=True)
-class DecoderRecipe:
+class DecoderRecipe(DrawingRecipe):
     """Sizes of stage 3."""
 
     num_clips: int = 600
     num_frames: int = 17
-    crop: int = 96
-    batch_size: int = 4
     num_steps: int = 4200
     lr: float = 1e-3
-    ema: float = 0.995
-    lip_weight: float = 4.0
+    temporal_weight: float = 4.0
     motion_weight: float = 1.0
     """Of a pixel's error, by how much it changes, of the mean change."""
-    temporal_weight: float = 4.0
     change_weight: float = 0.03
     contrast_weight: float = 0.015
-    latent_noise: float = 0.06
 
 
 def train_decoder(
@@ -60,13 +52,8 @@ def train_decoder(
     vae.load_state_dict(averaged_weights(autoencoder))
     vae.to(device)
     vae.encoder.requires_grad_(False)
-    optimiser = Optimiser(vae, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
     path = folder / "decoder.pt"
-    load_stage(path, vae, optimiser)
-    if optimiser.step_index < recipe.num_steps:
-        clips = DrawnClips(_FIRST_SEED + seed, recipe.num_clips, recipe.num_frames, size)
-        batches = clips.batches(recipe.crop, recipe.batch_size, np.random.default_rng(seed + optimiser.step_index))
-        train_drawing(vae, optimiser, batches, partial(_loss, vae, recipe), path, recipe.num_steps, size)
+    train_drawing(vae, recipe, partial(_loss, vae, recipe), path, first_seed=_FIRST_SEED + seed, size=size)
     return path
 
 
