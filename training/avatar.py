@@ -1,8 +1,9 @@
 """Stage 4: the transformer learns to move the face.
 
 Flow matching with the loss of the StableAvatar paper (arXiv 2508.08248): error weighted by face and lip masks, audio
-dropped now and then. It is trained straight for few steps: noise levels are drawn around those that the sampler will
-visit, the first of them (pure noise) most of all, and the error is that of the clean sample.
+dropped now and then. Ours weighs the eyes too while they blink. It is trained straight for few steps: noise levels are
+drawn around those that the sampler will visit, the first of them (pure noise) most of all, and the error is that of
+the clean sample.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avacast.engine.config import ModelConfig
+from avacast.engine.config import TEMPORAL_STRIDE, ModelConfig
 from avacast.engine.dit import DiT
+from avacast.engine.motion import Motion
 from avacast.engine.networks import Networks
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.reference import Reference
@@ -44,6 +46,8 @@ class AvatarRecipe:
     ema: float = 0.998
     face_weight: float = 1.0
     lip_weight: float = 8.0
+    eye_weight: float = 12.0
+    """Where lids move: a blink is short and rare, so without it the eyes hardly close."""
     audio_dropout: float = 0.05
     pure_noise: float = 0.3
     """Share of samples at noise level 1, where every stream begins."""
@@ -52,7 +56,7 @@ class AvatarRecipe:
     """Let torch.compile fuse the transformer: a quarter off each step, for a minute or two at the start."""
 
 
-class _Windows:
+class Windows:
     """Random windows of the cached clips, normalised, with fresh noise."""
 
     def __init__(self, clips: CachedClips, config: ModelConfig, recipe: AvatarRecipe, seed: int) -> None:
@@ -71,7 +75,6 @@ class _Windows:
             start = int(self._rng.integers(clips.latents.shape[2] - length + 1))
             span = slice(start, start + length)
             reference = Reference(self._normal(clips.reference[index]), self._config.dit.reference_on)
-            face, lip = (m[index, span].float() / 255.0 for m in (clips.face, clips.lip))
             chosen.append(
                 {
                     "sample": self._normal(clips.latents[index, :, span]),
@@ -79,7 +82,7 @@ class _Windows:
                     "audio": clips.audio[index, span].float(),
                     "audio_mask": clips.audio_mask[index, span],
                     "motion": clips.motion[index, span].float(),
-                    "weight": (1.0 + self._recipe.face_weight * face + self._recipe.lip_weight * lip)[None],
+                    "weight": self._weight(index, span)[None],
                 }
             )
         batch = {name: torch.stack([row[name] for row in chosen]) for name in chosen[0]}
@@ -90,6 +93,15 @@ class _Windows:
         if not self._config.dit.motion_dim:
             del batch["motion"]
         return batch
+
+    def _weight(self, index: int, span: slice) -> Tensor:
+        """What the error of each cell counts, [F, h, w]: more in the face, at the lips, and at the eyes in a blink."""
+        clips, recipe = self._clips, self._recipe
+        face, lip = (mask[index, span].float() / 255.0 for mask in (clips.face, clips.lip))
+        tracks = clips.motion[index, span].float().unflatten(-1, (TEMPORAL_STRIDE, len(Motion)))
+        blink = tracks[..., Motion.BLINK].amax(-1)[:, None, None]
+        eyes = clips.eyes[index].float() / 255.0
+        return 1.0 + recipe.face_weight * face + recipe.lip_weight * lip + recipe.eye_weight * blink * eyes
 
     def _normal(self, latents: Tensor) -> Tensor:
         return (latents.float() - self._mean) / self._std
@@ -117,7 +129,7 @@ def train_avatar(
     optimiser = Optimiser(dit, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
     path = folder / "avatar.pt"
     load_stage(path, dit, optimiser)
-    windows = _Windows(clips, config, recipe, seed + optimiser.step_index)
+    windows = Windows(clips, config, recipe, seed + optimiser.step_index)
 
     def loss_at(_step: int) -> Tensor:
         return flow_matching_loss(dit, {name: value.to(device) for name, value in windows.batch().items()})

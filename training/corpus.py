@@ -18,9 +18,11 @@ from tqdm import tqdm
 from avacast.engine.audio_features import encode_clip
 from avacast.engine.config import TEMPORAL_STRIDE, ModelConfig
 from avacast.engine.motion import motion_of_latents
+from avacast.engine.mouth import Box
 from avacast.engine.networks import Networks
 from avacast.engine.windows import frames_of_latents
 from avacast.training.clips import make_clip
+from avacast.training.face_renderer import CELL, face_boxes
 
 TRACK_LATENTS = 26
 """Latent frames of a clip's spoken track, about four seconds."""
@@ -44,6 +46,8 @@ class CachedClips:
     """uint8 [N, L, h, w], share of each cell that is face, of 255."""
     lip: Tensor
     """uint8 [N, L, h, w], likewise for the mouth."""
+    eyes: Tensor
+    """uint8 [N, h, w], likewise for where the eyes are through all usual motion."""
 
     @property
     def num_clips(self) -> int:
@@ -108,6 +112,7 @@ def _encode(networks: Networks, config: ModelConfig, seed: int, num_latents: int
         torch.from_numpy(motion_of_latents(clip.motion_seed, span.start, span.stop, config.fps)).bfloat16(),
         _per_latent(drawn.face_mask)[dropped:].cpu(),
         _per_latent(drawn.lip_mask)[dropped:].cpu(),
+        _cells(face_boxes(clip.identity, config.height).eyes, config.height),
     )
 
 
@@ -122,6 +127,14 @@ def _per_latent(mask: Tensor) -> Tensor:
     padded = F.pad(mask, (0, 0, 0, 0, TEMPORAL_STRIDE - 1, 0))
     groups = padded.unflatten(0, (-1, TEMPORAL_STRIDE)).amax(dim=1)
     return (groups * 255).round().to(torch.uint8)
+
+
+def _cells(box: Box, size: int) -> Tensor:
+    """The share of each cell that is in the box, of 255: uint8 [h, w]."""
+    top, left, bottom, right = box
+    inside = torch.zeros(1, size, size)
+    inside[:, max(0, top) : bottom, max(0, left) : right] = 255.0
+    return F.avg_pool2d(inside, CELL)[0].round().to(torch.uint8)
 
 
 def _stack(clips: list[CachedClips]) -> CachedClips:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.voice import Phoneme, Speech, Voice
+from avacast.training.recorded_voice import TRAINING_VOICES, RecordedVoice, is_installed
 from avacast.training.sentences import sentence
 
 _TRAINING_VARIANTS = (
@@ -25,6 +26,8 @@ _TRAINING_VARIANTS = (
 )
 VALIDATION_VARIANTS = ("f4", "m5", "m8", "aunty", "victor", "zac", "Mike", "klatt3")
 """Voices that training never uses."""
+_RECORDED_SHARE = 0.4
+"""Of the training tracks, where flite is installed; elsewhere all are spoken by espeak-ng."""
 _LANGUAGES = ("en-us", "en-us", "en-us", "en", "en-gb-x-rp", "de", "es", "it", "fr", "pt", "nl")
 
 
@@ -45,11 +48,11 @@ def spoken_track(rng: np.random.Generator, duration_s: float, *, validation: boo
     num_samples = round(duration_s * SAMPLE_RATE_HZ)
     clean = np.zeros(num_samples, np.float32)
     phonemes: list[Phoneme] = []
-    voice, speed = _voice(rng, validation), float(rng.uniform(0.88, 1.14))
+    voice, speed = _voice(rng, validation)
     silent = not validation and rng.random() < 0.05
     position_s = float(rng.choice([0.0, rng.uniform(0.0, 0.4), rng.uniform(0.2, 1.2)]))
     while not silent and position_s < duration_s - 0.2:
-        speech = _at_speed(voice.speak(sentence(rng, validation=validation)), 1.0 if validation else speed)
+        speech = _at_speed(voice.speak(sentence(rng, validation=validation)), speed)
         start = round(position_s * SAMPLE_RATE_HZ)
         piece = speech.samples[: num_samples - start]
         clean[start : start + len(piece)] += piece
@@ -59,14 +62,22 @@ def spoken_track(rng: np.random.Generator, duration_s: float, *, validation: boo
     return SpokenTrack(degraded.astype(np.float32), clean, tuple(phonemes))
 
 
-def _voice(rng: np.random.Generator, validation: bool) -> Voice:
-    return Voice(
+def _voice(rng: np.random.Generator, validation: bool) -> tuple[Voice | RecordedVoice, float]:
+    """Who speaks, and how much faster it is played, pitch and all: a cheap way to more vocal tracts."""
+    drawn = Voice(
         language="en-us" if validation else str(rng.choice(_LANGUAGES)),
         variant=str(rng.choice(VALIDATION_VARIANTS if validation else _TRAINING_VARIANTS)),
         rate_wpm=int(rng.integers(125, 205)),
         pitch=int(rng.integers(20, 80)),
         pitch_range=int(rng.integers(20, 90)),
     )
+    if validation:
+        return drawn, 1.0
+    speed, tract, tempo = rng.uniform(0.88, 1.14), rng.uniform(0.85, 1.35), rng.uniform(0.85, 1.2)
+    name = str(rng.choice(TRAINING_VOICES))
+    if rng.random() < _RECORDED_SHARE and is_installed():
+        return RecordedVoice(name, stretch=tract * tempo), float(tract)
+    return drawn, float(speed)
 
 
 def _shifted(phoneme: Phoneme, by_s: float) -> Phoneme:
@@ -74,7 +85,7 @@ def _shifted(phoneme: Phoneme, by_s: float) -> Phoneme:
 
 
 def _at_speed(speech: Speech, speed: float) -> Speech:
-    """Resampled to 16 kHz and played `speed` times as fast, pitch included: a cheap way to more vocal tracts."""
+    """Resampled to 16 kHz and played `speed` times as fast, pitch included."""
     ratio = speech.sample_rate_hz * speed / SAMPLE_RATE_HZ
     spectrum = np.fft.rfft(speech.samples)
     num_samples = max(1, round(len(speech.samples) / ratio))

@@ -91,6 +91,15 @@ def test_masks_cover_the_mouth_within_the_face(run: tuple[Path, ModelConfig, Cac
     assert (face[lip > 0.9] > 0.5).float().mean() > 0.9
 
 
+def test_the_eyes_lie_in_the_face_above_the_mouth(run: tuple[Path, ModelConfig, CachedClips]) -> None:
+    """Where the error counts more while they blink."""
+    clips = run[2]
+    eyes, lip, face = (mask.float() / 255 for mask in (clips.eyes, clips.lip.amax(1), clips.face.amax(1)))
+    rows = torch.arange(eyes.shape[-2]).view(1, -1, 1)
+    assert (face[eyes > 0.9] > 0.5).float().mean() > 0.8
+    assert (eyes * rows).sum() / eyes.sum() < (lip * rows).sum() / lip.sum() - 1
+
+
 def test_a_finished_run_goes_on_where_it_stopped(
     run: tuple[Path, ModelConfig, CachedClips], config: ModelConfig
 ) -> None:
