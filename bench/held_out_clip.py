@@ -1,4 +1,4 @@
-"""A clip of the held-out set: a portrait, a voice, and for drawn clips what the head really did.
+"""A clip of the held-out set: a portrait, a voice, and what the head really did where that is known.
 
 Knows the files that `avacast train held-out` writes; knows nothing of how they were drawn or what is made of them.
 """
@@ -75,6 +75,8 @@ class HeldOutClip:
 
     name: str
     voice: str
+    recorded: bool
+    """Whether the voice is a person's: recorded, or made of recordings."""
     fps: int
     seed: int
     """Of the head's motion in the true frames: a session with it moves alike."""
@@ -109,6 +111,7 @@ class HeldOutClip:
         return cls(
             name=description.stem,
             voice=values["voice"],
+            recorded=values["recorded"],
             fps=values["fps"],
             seed=values.get("seed", 0),
             portrait=load_portrait(description.with_suffix(".png")),

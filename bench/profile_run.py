@@ -21,11 +21,12 @@ from avacast.bench.measured_networks import TRANSFORMER, PartTimes, measured
 from avacast.engine import measures
 from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.errors import BadSetting
+from avacast.engine.frame import Frame
 from avacast.engine.latency import algorithmic_latency
 from avacast.engine.mouth import mouth_opening
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.profile import Profile
-from avacast.engine.session import Frame, Session
+from avacast.engine.session import Session
 from avacast.engine.windows import frames_of_latents
 
 _LATENCY_PIECE = 80
@@ -100,9 +101,12 @@ def stream_clips(
 
 
 def told_clips(pipeline: Pipeline, clips: Sequence[HeldOutClip]) -> list[HeldOutClip]:
-    """Those that tell what the mouth really did. Raises BadSetting where there are none, or of another size."""
+    """Those that tell what the mouth really did, of espeak-ng's voices: how well people are heard is `bench quality`'s.
+
+    Raises BadSetting where there are none, or of another size.
+    """
     config = pipeline.config
-    told = [clip for clip in clips if clip.truth is not None]
+    told = [clip for clip in clips if clip.truth is not None and not clip.recorded]
     if not told or any((config.height, config.width) != clip.portrait.shape[:2] for clip in told):
         raise BadSetting(
             f"no clips with truth are {config.width}x{config.height}; `avacast train held-out` writes them for pocket"

@@ -69,10 +69,10 @@ def quality(
 ) -> None:
     """Measure what a model shows on people, voices and words that training never met.
 
-    Prints a table with targets beside the figures, and the result as one line of JSON at the end. Eight clips are
-    drawn, and the model is given their heads' motion; two are spoken by flite, whose voices are cut from recordings
-    of people, in place of recorded speech. What recordings tell is what needs no true frames: whether the mouth
-    follows the loudness, rests in pauses, and how often the eyes blink.
+    Prints a table with targets beside the figures, and the result as one line of JSON at the end. The clips are
+    drawn, and the model is given their heads' motion. Eight are spoken by espeak-ng; four by flite, whose voices are
+    made of recordings of people, and have a column of their own. What your own recordings tell is what needs no true
+    frames: whether the mouth follows the loudness, rests in pauses, and how often the eyes blink.
 
     Examples:
 
@@ -89,14 +89,15 @@ def quality(
         held_out = recorded_clips(recordings, held_out)
     console = Console(stderr=True)
     rows = {clip.name: measure(pipeline, clip, profile) for clip in track(held_out, "rendering", console=console)}
-    mean = mean_of(list(rows.values()))
+    mean = mean_of([rows[clip.name] for clip in held_out if not clip.recorded])
+    recorded = mean_of([rows[clip.name] for clip in held_out if clip.recorded])
     window = pipeline.config.profile(profile).window
     true = mean_of([figures_of_truth(clip, clip.truth, window) for clip in held_out if clip.truth])
-    Console().print(quality_table(mean, true))
+    Console().print(quality_table(mean, recorded, true))
     Console().print(clip_table(rows))
     model = {"model": pipeline.describe(), "profile": profile}
-    figures = model | {"mean": asdict(mean), "true": asdict(true), "targets": TARGETS}
-    result = Result.of("quality", figures | {"clips": {name: asdict(row) for name, row in rows.items()}})
+    means = {"mean": asdict(mean), "recorded": asdict(recorded), "true": asdict(true), "targets": TARGETS}
+    result = Result.of("quality", model | means | {"clips": {name: asdict(row) for name, row in rows.items()}})
     if json_file is not None:
         result.save(json_file)
     print(result.to_json())
@@ -125,13 +126,16 @@ def render(pipeline: Pipeline, clip: HeldOutClip, profile: ProfileName) -> measu
     return np.stack(images)
 
 
-def quality_table(mean: Figures, true: Figures) -> Table:
-    """A line for each figure: the target, the model's mean over the clips, and what true frames would score."""
+def quality_table(mean: Figures, recorded: Figures, true: Figures) -> Table:
+    """A line for each figure: the target, the model's means over voices that a program makes up and over voices of
+    people, and what true frames would score.
+    """
     from rich.table import Table
 
-    table = Table("figure", "target", "mean", "true")
+    table = Table("figure", "target", "espeak-ng", "people", "true")
     for name, target in TARGETS.items():
-        table.add_row(name.replace("_", " "), target, *(_cell(getattr(column, name)) for column in (mean, true)))
+        columns = (getattr(column, name) for column in (mean, recorded, true))
+        table.add_row(name.replace("_", " "), target, *map(_cell, columns))
     return table
 
 

@@ -40,4 +40,4 @@ def recorded_clips(folder: Path, portraits: Sequence[HeldOutClip]) -> list[HeldO
 def _spoken(sound: AudioFile, file: Path, portrait: HeldOutClip) -> HeldOutClip:
     samples = np.concatenate([block.engine for block in sound.blocks()])[: MAX_RECORDING_S * SAMPLE_RATE_HZ]
     name = f"{file.parent.name}/{file.stem}"
-    return replace(portrait, name=name, voice="a recording", samples=samples, phonemes=(), truth=None)
+    return replace(portrait, name=name, voice="a recording", recorded=True, samples=samples, phonemes=(), truth=None)

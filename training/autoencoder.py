@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from avacast.engine.config import SPATIAL_STRIDE, VAEConfig
-from avacast.engine.tiny_vae import GrowUpsample, MemoryBlock, Pool, TinyVAE
+from avacast.engine.grow_upsample import GrowUpsample
+from avacast.engine.tiny_vae import MemoryBlock, Pool, TinyVAE
 from avacast.training.checkpoint import load_stage, save_stage
 from avacast.training.clips import VALIDATION_SEED
 from avacast.training.drawn_clips import DrawnClips

@@ -1,10 +1,10 @@
 """`avacast train held-out`: the small evaluation set, people, voices and words that training never meets.
 
-Each clip is a portrait, a sound file and a JSON file beside them. Eight clips are drawn, so that what the head really
-did is known; two are spoken by another engine, of which only the sound is known. That engine is flite, whose voices are
-joined from diphones cut out of recorded human speech: it stands in for recordings of whole sentences, which are not in
-the set. True frames are not stored: what the measures read off them is, so that whoever judges a model needs no
-renderer. The seed of the head's motion is stored too, so that a model that takes it moves as the true head did.
+Each clip is a portrait, a sound file and a JSON file beside them, and all are drawn, so that what the head really did
+is known. Eight are spoken by the embedded espeak-ng. Four are spoken by flite, whose voices are made of recordings of
+people: they stand in for recordings of whole sentences, which are not in the set. True frames are not stored: what the
+measures read off them is, so that whoever judges a model needs no renderer. The seed of the head's motion is stored
+too, so that a model that takes it moves as the true head did.
 
 Pictures and words are a matter of the seeds alone. Sound is nearly so: espeak-ng carries some state from one utterance
 to the next, and some of its voices are a little different at every run.
@@ -13,9 +13,6 @@ to the next, and some of its voices are a little different at every run.
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import tempfile
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,17 +33,20 @@ from avacast.engine.voice import Phoneme, Voice
 from avacast.training.acting import neutral, perform
 from avacast.training.clips import VALIDATION_SEED, Clip
 from avacast.training.face_renderer import face_boxes
-from avacast.training.identity import sample_identity
+from avacast.training.identity import Identity, sample_identity
+from avacast.training.performance import Performance
+from avacast.training.recorded_voice import RecordedVoice, is_installed
 from avacast.training.sentences import sentence
 from avacast.training.speech import VALIDATION_VARIANTS, SpokenTrack, degrade
 
 FIRST_SEED = VALIDATION_SEED + 200
 """Apart from the clips that training looks at while it runs."""
-OTHER_SEED = FIRST_SEED + 50
+RECORDED_SEED = FIRST_SEED + 50
 NUM_FRAMES = 150
 FPS = POCKET.fps
-OTHER_VOICES = ("slt", "rms")
-"""Voices of flite, a man's and a woman's."""
+NUM_RECORDED = 4
+RECORDED_VOICES = ("slt", "rms")
+"""Voices of flite, a woman's and a man's, in turn."""
 DRIFT_FRAMES = 25
 
 _LEAD_IN_S = 0.4
@@ -59,6 +59,8 @@ class Said:
     voice: str
     text: str
     track: SpokenTrack
+    recorded: bool
+    """Whether the voice is made of recordings of a person."""
 
 
 def held_out(
@@ -73,41 +75,40 @@ def held_out(
     """Write the evaluation set that `avacast bench quality` judges a model by."""
     output.mkdir(parents=True, exist_ok=True)
     for index in range(num_clips):
-        write_drawn_clip(output / f"drawn_{index}", *drawn_clip(index), size)
+        write_clip(output / f"drawn_{index}", *drawn_clip(index), size)
         typer.echo(f"drawn_{index}: voice {VALIDATION_VARIANTS[index]}")
-    if shutil.which("flite") is None:
-        typer.echo("flite is not installed, so the clips of another voice are left as they are (apt install flite)")
+    if not is_installed():
+        typer.echo("flite is not installed, so the clips of recorded voices are left as they are (apt install flite)")
         return
-    for index, voice in enumerate(OTHER_VOICES):
-        write_other_clip(output / f"other_{index}", index, size)
-        typer.echo(f"other_{index}: voice {voice} of flite")
+    for index in range(NUM_RECORDED):
+        clip, said = recorded_clip(index)
+        write_clip(output / f"recorded_{index}", clip, said, size)
+        typer.echo(f"recorded_{index}: {said.voice}")
 
 
 def drawn_clip(index: int) -> tuple[Clip, Said]:
-    """The drawn clip of that number, of every held-out voice one; every second one heard by an imperfect microphone."""
+    """The clip of that number by espeak-ng, of every held-out voice one; every second heard by a poor microphone."""
     rng = np.random.default_rng(FIRST_SEED + index)
     identity = sample_identity(rng)
     said = _embedded_voice(rng, VALIDATION_VARIANTS[index], degraded=index % 2 == 1)
-    portrait, seed = neutral(rng), FIRST_SEED + index
-    return Clip(identity, said.track, perform(said.track, portrait, seed, NUM_FRAMES, FPS), portrait, seed), said
+    return _performed(identity, said, neutral(rng), FIRST_SEED + index), said
 
 
-def write_drawn_clip(path: Path, clip: Clip, said: Said, size: int) -> None:
-    """The files of a drawn clip: `path` with the endings .png, .flac and .json."""
-    _write(path, clip, said, size, _truth(clip, size))
-
-
-def write_other_clip(path: Path, index: int, size: int) -> None:
-    """The same of a clip by another engine, without truth. Raises Unavailable when flite fails."""
-    rng = np.random.default_rng(OTHER_SEED + index)
+def recorded_clip(index: int) -> tuple[Clip, Said]:
+    """The clip of that number by a voice made of recordings. Raises Unavailable when flite is missing or fails."""
+    rng = np.random.default_rng(RECORDED_SEED + index)
     identity = sample_identity(rng)
-    said = _flite(rng, OTHER_VOICES[index])
-    portrait, seed = neutral(rng), OTHER_SEED + index
-    clip = Clip(identity, said.track, perform(said.track, portrait, seed, 1, FPS), portrait, seed)
-    _write(path, clip, said, size, None)
+    voice = RECORDED_VOICES[index % len(RECORDED_VOICES)]
+    said = _said(rng, f"flite {voice}", RecordedVoice(voice), degraded=False)
+    return _performed(identity, said, neutral(rng), RECORDED_SEED + index), said
 
 
-def _write(path: Path, clip: Clip, said: Said, size: int, truth: dict[str, Any] | None) -> None:
+def _performed(identity: Identity, said: Said, portrait: Performance, seed: int) -> Clip:
+    return Clip(identity, said.track, perform(said.track, portrait, seed, NUM_FRAMES, FPS), portrait, seed)
+
+
+def write_clip(path: Path, clip: Clip, said: Said, size: int) -> None:
+    """The files of a clip: `path` with the endings .png, .flac and .json."""
     try:
         import soundfile
     except ImportError as error:
@@ -116,13 +117,14 @@ def _write(path: Path, clip: Clip, said: Said, size: int, truth: dict[str, Any] 
     asleep = replace(clip, portrait=replace(clip.portrait, blink=np.ones(1, np.float32))).render_portrait(size).numpy()
     description = {
         "voice": said.voice,
+        "recorded": said.recorded,
         "text": said.text,
         "fps": FPS,
         "seed": clip.motion_seed,
         "boxes": asdict(boxes),
         "eyes_closed": round(float(eye_opening(asleep[None], boxes.eyes)[0]), 5),
         "phonemes": [[p.name, round(p.start_s, 3), round(p.end_s, 3)] for p in said.track.phonemes],
-        "truth": truth,
+        "truth": _truth(clip, size),
     }
     portrait = clip.render_portrait(size).numpy()
     Image.fromarray(portrait).save(path.with_suffix(".png"), optimize=True)
@@ -163,6 +165,11 @@ def _rounded(track: NDArray[np.float32]) -> list[float]:
 
 def _embedded_voice(rng: np.random.Generator, variant: str, *, degraded: bool) -> Said:
     voice = Voice("en-us", variant, int(rng.integers(130, 190)), int(rng.integers(30, 70)), int(rng.integers(30, 80)))
+    return _said(rng, f"espeak-ng en-us+{variant}", voice, degraded=degraded)
+
+
+def _said(rng: np.random.Generator, name: str, voice: Voice | RecordedVoice, *, degraded: bool) -> Said:
+    """As many sentences as the clip has room for."""
     sentences: list[str] = []
     pieces: list[tuple[NDArray[np.float32], tuple[Phoneme, ...]]] = []
     duration_s = _LEAD_IN_S
@@ -174,25 +181,8 @@ def _embedded_voice(rng: np.random.Generator, variant: str, *, degraded: bool) -
         duration_s += speech.duration_s + 0.6
     clean, phonemes = _joined(rng, pieces)
     heard = degrade(rng, clean) if degraded else clean
-    return Said(f"espeak-ng en-us+{variant}", " ".join(sentences), SpokenTrack(heard, clean, phonemes))
-
-
-def _flite(rng: np.random.Generator, voice: str) -> Said:
-    """Two sentences by another engine. Raises Unavailable when it fails."""
-    import soundfile
-
-    sentences = [sentence(rng, validation=True) for _ in range(2)]
-    pieces: list[tuple[NDArray[np.float32], tuple[Phoneme, ...]]] = []
-    for text in sentences:
-        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-            command = [shutil.which("flite") or "flite", "-voice", voice, "-t", text, "-o", file.name]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
-            if done.returncode:
-                raise Unavailable(f"flite failed: {done.stderr.strip() or done.returncode}")
-            samples, rate_hz = soundfile.read(file.name, dtype="float32")
-        pieces.append((soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ), ()))
-    clean, _ = _joined(rng, pieces)
-    return Said(f"flite {voice}", " ".join(sentences), SpokenTrack(clean, clean, ()))
+    track = SpokenTrack(heard, clean, phonemes)
+    return Said(name, " ".join(sentences), track, isinstance(voice, RecordedVoice))
 
 
 def _joined(

@@ -119,6 +119,7 @@ def clip(paint: Painter, opening: NDArray[np.float64]) -> HeldOutClip:
     return HeldOutClip(
         name="painted",
         voice="noise",
+        recorded=False,
         fps=FPS,
         seed=5,
         portrait=portrait,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,12 @@ import pytest
 import torch
 
 from avacast.bench.clip_figures import figures_of
-from avacast.bench.held_out_clip import HeldOutClip, read_held_out
-from avacast.engine.config import POCKET
+from avacast.bench.held_out_clip import HELD_OUT, HeldOutClip, read_held_out
+from avacast.engine.config import POCKET, SAMPLE_RATE_HZ
+from avacast.engine.measures import speech_envelope
 from avacast.training import held_out as recipe
 from avacast.training.clips import VALIDATION_SEED, Clip
+from avacast.training.recorded_voice import TRAINING_VOICES, is_installed
 from avacast.training.speech import VALIDATION_VARIANTS
 
 SIZE = 128
@@ -29,7 +30,7 @@ def played() -> tuple[Clip, recipe.Said]:
 @pytest.fixture(scope="module")
 def folder(played: tuple[Clip, recipe.Said], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("held_out")
-    recipe.write_drawn_clip(folder / "drawn_0", *played, SIZE)
+    recipe.write_clip(folder / "drawn_0", *played, SIZE)
     return folder
 
 
@@ -41,7 +42,7 @@ def drawn(folder: Path) -> HeldOutClip:
 def test_its_seeds_lie_beyond_those_of_training() -> None:
     """Apart also from the clips that training looks at."""
     assert recipe.FIRST_SEED > VALIDATION_SEED + 150
-    assert recipe.FIRST_SEED + len(VALIDATION_VARIANTS) <= recipe.OTHER_SEED
+    assert recipe.FIRST_SEED + len(VALIDATION_VARIANTS) <= recipe.RECORDED_SEED
 
 
 def test_a_seed_draws_and_says_the_same_again(played: tuple[Clip, recipe.Said]) -> None:
@@ -78,10 +79,21 @@ def test_the_reading_follows_what_was_performed(folder: Path, drawn: HeldOutClip
     assert np.corrcoef(performed, drawn.truth.mouth_reading)[0, 1] > 0.9
 
 
-@pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
-def test_another_engines_voice_is_heard_without_truth(tmp_path: Path) -> None:
-    """Speech of six seconds with pauses, no phoneme times and no truth."""
-    recipe.write_other_clip(tmp_path / "other_0", 0, SIZE)
-    (clip,) = read_held_out(tmp_path)
-    assert (clip.voice, clip.truth, clip.phonemes, clip.num_frames) == ("flite slt", None, (), 150)
-    assert np.abs(clip.samples).max() > 0.1
+@pytest.mark.skipif(not is_installed(), reason="flite is not installed (apt install flite)")
+def test_recorded_voices_take_turns_and_their_mouths_are_known() -> None:
+    """Voices that training leaves out; what they say moves the lips, which are shut in their pauses."""
+    voices = [recipe.recorded_clip(index)[1].voice for index in (0, 1)]
+    assert voices == ["flite slt", "flite rms"]
+    assert not set(recipe.RECORDED_VOICES) & set(TRAINING_VOICES)
+
+    clip, said = recipe.recorded_clip(0)
+    loudness = speech_envelope(said.track.samples, SAMPLE_RATE_HZ // recipe.FPS, recipe.NUM_FRAMES)
+    assert clip.performance.jaw[loudness < 0.01].mean() < 0.3 * clip.performance.jaw[loudness > 0.3].mean()
+    assert {p.name for p in said.track.phonemes} & set("pbm")
+
+
+def test_the_set_that_ships_has_people_of_both_kinds() -> None:
+    """So that what is said of voices made of recordings is measured, on figures that have a truth."""
+    clips = read_held_out(HELD_OUT)
+    assert [clip.recorded for clip in clips] == [False] * len(VALIDATION_VARIANTS) + [True] * recipe.NUM_RECORDED
+    assert all(clip.truth is not None for clip in clips)
