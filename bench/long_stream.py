@@ -23,8 +23,8 @@ from avacast.engine.mouth import mouth_opening
 from avacast.engine.profile import ProfileName
 
 if TYPE_CHECKING:
+    from avacast.engine.frame import Frame
     from avacast.engine.pipeline import Pipeline
-    from avacast.engine.session import Frame
 
 NUM_DRIFT_FRAMES = 200
 """At either end of the stream, as many as the paper's comparison asks for."""

@@ -19,6 +19,7 @@ from avacast.engine.audio_split import TOKENS_PER_LATENT_FRAME, stream_split, wi
 from avacast.engine.config import TEMPORAL_STRIDE, AudioConfig, ModelConfig
 from avacast.engine.profile import WindowConfig
 from avacast.engine.sample_tail import Samples, SampleTail
+from avacast.engine.side_stream import sent
 from avacast.engine.speech_encoder import (
     TOKEN_RATE_HZ,
     TOKEN_REACH,
@@ -151,8 +152,7 @@ class FeatureStream(Features):
         index = stream_split(start, stop - start, self._margin)
         mask = index >= 0
         assert max(0, int(index[0, 0])) >= self._first_token, f"latent frame {start} is forgotten"
-        audio = self._tokens[(index - self._first_token).clamp(min=0)] * mask[..., None].to(self._tokens)
-        return audio, mask.to(audio.device)
+        return _heard(self._tokens, (index - self._first_token).clamp(min=0), mask)
 
     def release(self, latent: int) -> None:
         first = self._token_stop(latent) - 2 * self._margin
@@ -205,8 +205,7 @@ class WindowFeatures(Features):
             return self._prepared[1]
         tokens = encode(self._encoder, self.samples.read(*span))
         index, mask = window_split(len(tokens), frames_of_latents(stop - start), self._margin)
-        audio = tokens[index] * mask[..., None].to(tokens)
-        return audio, mask.to(audio.device)
+        return _heard(tokens, index, mask)
 
     def prepare(self, start: int, stop: int) -> None:
         if stop <= self.num_latents_ready:
@@ -228,6 +227,12 @@ class WindowFeatures(Features):
 
     def _num_latents_heard(self) -> int:
         return self.samples.num_samples // (TEMPORAL_STRIDE * self._samples_per_frame)
+
+
+def _heard(tokens: Tensor, index: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The `tokens` `[T, D]` at `index` `[F, A]`, zero where `mask` is False; and the mask on their device."""
+    mask = sent(mask, tokens.device)
+    return tokens[sent(index, tokens.device)] * mask[..., None].to(tokens), mask
 
 
 def encode_clip(

@@ -61,8 +61,6 @@ def load_bundle(path: Path | str) -> Bundle:
     Raises BadBundle when anything is missing, damaged or of another format.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        raise BadBundle(f"there is no model folder at {folder}; name one that holds {MANIFEST}")
     manifest = Manifest.read(folder)
     for file in manifest.entries:
         manifest.check_length(file)

@@ -19,7 +19,14 @@ from avacast.engine.graph import Graph, StaticBuffers, Tensors
 from avacast.engine.graph_signature import GraphSignature
 from avacast.engine.networks import VAE
 from avacast.engine.plan import PlannedDecoder
-from avacast.engine.static_form import DecoderGraph, StaticShape, decoder_signatures, step_signature
+from avacast.engine.speech_encoder import SpeechEncoder
+from avacast.engine.static_form import (
+    DecoderGraph,
+    StaticShape,
+    decoder_signatures,
+    speech_encoder_signature,
+    step_signature,
+)
 from avacast.engine.step_graph import StepGraph
 from avacast.engine.still_conditions import StillConditions
 from avacast.engine.wan_vae import WanVAE
@@ -133,6 +140,12 @@ def _shapes_of(signature: GraphSignature) -> tuple[tuple[int, ...], ...]:
 
 def _shapes(window: WholeWindow) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(tensor.shape) for tensor in (window.noise, window.tails, window.conditions.audio))
+
+
+def captured_speech_encoder(encoder: SpeechEncoder, shape: StaticShape, *, pool: Any = None) -> CapturedSession:
+    """`encoder` on sound of the length that a stream at `shape` has it hear. Raises RuntimeError."""
+    device, signature = next(encoder.parameters()).device, speech_encoder_signature(shape)
+    return CapturedSession(lambda tensors: (encoder(tensors["waveform"]),), signature, device, pool=pool)
 
 
 def captured_decoder(vae: VAE, shape: StaticShape, *, pool: Any = None) -> PlannedDecoder:

@@ -57,17 +57,22 @@ def import_model(
 
 
 def inspect_bundle(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a model.")],
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(metavar="BUNDLE", help="Folder of a model.", show_default="the embedded pocket model"),
+    ] = None,
 ) -> None:
     """Print what is inside a bundle, after checking every file's SHA-256.
 
     Examples:
 
+        avacast inspect
+
         avacast inspect models/stableavatar
     """
-    from avacast.engine.bundle import load_bundle
+    from avacast.engine.bundle import embedded_bundle, load_bundle
 
-    opened = load_bundle(bundle)
+    opened = load_bundle(bundle or embedded_bundle())
     for line in (*describe_config(opened), *describe_files(opened)):
         typer.echo(line)
 

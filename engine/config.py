@@ -269,5 +269,3 @@ POCKET = ModelConfig(
     width=256,
 )
 """The embedded default: the same classes, small enough for two CPU cores, drawn faces only."""
-
-PRESETS = {config.name: config for config in (STABLEAVATAR_1_3B, POCKET)}

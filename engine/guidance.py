@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from avacast.engine.company import Company
 from avacast.engine.dit import DiT
 from avacast.engine.errors import BadSetting
 
@@ -30,6 +31,10 @@ class Branch(NamedTuple):
 
 
 PLAIN = Branch("prompt", "voice")
+
+
+STILL = ("text", "image", "negative_text")
+"""Of `Conditioning`, what stays the same for a whole stream: the very tensors."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,13 @@ class Conditioning:
     """[B, F, A, audio_in_dim], wav2vec2 tokens of silence; needed by `Guidance.audio_native` with alpha."""
 
     @classmethod
-    def batch(cls, several: Sequence[Self]) -> Self:
-        """The conditions of several windows of equal length as those of one batch."""
+    def batch(cls, several: Sequence[Self], company: Company) -> Self:
+        """The conditions of several windows of equal length as those of one batch; texts and pictures by `company`."""
         values: dict[str, Tensor | None] = {}
         for name in (field.name for field in fields(cls)):
             tensors = [getattr(one, name) for one in several]
-            values[name] = None if tensors[0] is None else torch.cat(tensors)
+            join = company.join if name in STILL else torch.cat
+            values[name] = None if tensors[0] is None else join(tensors)
         return cls(**values)  # type: ignore[arg-type]  # only fields that may be None are
 
 

@@ -7,7 +7,7 @@ runs no transformer itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from avacast.engine.guidance import Conditioning
 from avacast.engine.motion import motion_of_latents
 from avacast.engine.networks import Networks
 from avacast.engine.noise import window_noise
+from avacast.engine.offload import Move
 from avacast.engine.profile import Profile, WindowConfig
 from avacast.engine.reference import Reference
 from avacast.engine.ring_buffer import RingBuffer, RingState
@@ -50,6 +51,11 @@ class LatentState:
     features: Features
     ring: tuple[WindowConfig, RingState]
     conditions: dict[int, Conditioning]
+
+    def moved(self, move: Move) -> LatentState:
+        """The same with its lines of latents elsewhere; what else it holds is small, or shared by the whole stream."""
+        config, ring = self.ring
+        return replace(self, ring=(config, ring.moved(move)))
 
 
 class LatentStream:

@@ -53,6 +53,8 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """Reads `manifest.json`. Raises BadBundle when it is missing, damaged, foreign or of another format."""
         file = folder / MANIFEST
+        if not file.is_file():
+            raise BadBundle(f"there is no model folder at {folder}; name one that holds {MANIFEST}")
         content = read_bytes(file)
         values = parse_object(file, content)
         version = values.get("format_version")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from avacast.engine.clip import ClipVision
+from avacast.engine.company import Company
 from avacast.engine.config import DiTConfig, ModelConfig, VAEConfig
 from avacast.engine.dit import DiT
 from avacast.engine.flow_matching import velocity_from_sample
@@ -45,6 +46,8 @@ class Networks:
     """Decodes in place of `vae`."""
     plans: Plans = field(default_factory=Plans)
     """What runs in place of these networks; guidance goes on with `dit`."""
+    company: Company = field(default_factory=Company)
+    """What sessions that share a pass read together."""
 
     @classmethod
     def build(cls, config: ModelConfig) -> Networks:

@@ -116,35 +116,24 @@ class Pipeline:
         portrait = prepare_portrait(picture, config.height, config.width)
         with torch.inference_mode():
             reference = Reference.encode(self.networks.encode, portrait, config.dit.reference_on, config.longest_window)
-            detail = self._detail(portrait, reference.latents[:, :1]) if config.reference_detail else None
-            return replace(reference, image=self.networks.see(portrait), detail=detail)
-
-    def is_familiar(self, picture: Picture) -> bool:
-        """Whether the model was made for pictures like `picture`, uint8 `[H, W, 3]`. Raises BadPortrait.
-
-        It animates others too, as well as it can: what its auto-encoder cannot draw, it cannot keep.
-        """
-        limit_db = self.config.familiar_psnr_db
-        if limit_db is None:
-            return True
-        portrait = prepare_portrait(picture, self.config.height, self.config.width)
-        with torch.inference_mode():
-            # The sessions' pictures are made on a line of their own, in the same decoder.
-            lines_of(self.networks.device).showing.join()
-            redrawn = self._redrawn(self.networks.encode(portrait[None]))
-        return 10 * math.log10(1 / max(float((redrawn - portrait).square().mean()), 1e-9)) >= limit_db
+            reference = replace(reference, image=self.networks.see(portrait))
+            if config.familiar_psnr_db is None and not config.reference_detail:
+                return reference
+            redrawn = self._redrawn(reference.latents[:, :1])
+        detail = _detail(portrait, redrawn) if config.reference_detail else None
+        return replace(reference, detail=detail, familiar=self._is_familiar(portrait, redrawn))
 
     def _redrawn(self, latents: Tensor) -> Tensor:
         """What the auto-encoder makes of one picture, from its latents `[C, 1, h, w]`: `[3, H, W]` in 0..1."""
+        # The sessions' pictures are made on a line of their own, in the same decoder.
+        lines_of(self.networks.device).showing.join()
         return self.networks.decode(latents[None], None)[0][0].cpu()
 
-    def _detail(self, portrait: Tensor, latents: Tensor) -> ReferenceDetail | None:
-        """Of `portrait` `[3, H, W]` in 0..1. None where OpenCV is missing: the frames are softer then."""
-        try:
-            return ReferenceDetail(*(picture_of(image) for image in (portrait, self._redrawn(latents))))
-        except ImportError as error:
-            _log.warning("frames go without the picture's detail (%s); pip install opencv-python-headless", error)
-            return None
+    def _is_familiar(self, portrait: Tensor, redrawn: Tensor) -> bool:
+        """What the auto-encoder cannot draw, the model can animate only as well as it can: it was not made for it."""
+        limit_db = self.config.familiar_psnr_db
+        error = max(float((redrawn - portrait).square().mean()), 1e-9)
+        return limit_db is None or 10 * math.log10(1 / error) >= limit_db
 
     def describe(self) -> str:
         """One line for people: model, size, steps, windows, precision and device."""
@@ -154,6 +143,15 @@ class Pipeline:
             f"windows of {window.window} latent frames every {window.hop}, "
             f"{self.networks.precision} on {self.networks.device}"
         )
+
+
+def _detail(portrait: Tensor, redrawn: Tensor) -> ReferenceDetail | None:
+    """Of `portrait` `[3, H, W]` in 0..1. None where OpenCV is missing: the frames are softer then."""
+    try:
+        return ReferenceDetail(picture_of(portrait), picture_of(redrawn))
+    except ImportError as error:
+        _log.warning("frames go without the picture's detail (%s); pip install opencv-python-headless", error)
+        return None
 
 
 def _load_networks(bundle: Bundle, dtype: torch.dtype) -> Networks:

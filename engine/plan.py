@@ -72,14 +72,16 @@ class PlannedDiT:
         motion: Tensor | None = None,
     ) -> Tensor:
         """As `DiT.forward`."""
-        tensors = {
-            **step_tensors(self._dit, latents, timestep, reference, audio, audio_mask, motion),
-            **self.still(text, image),
-        }
-        for session in self._sessions:
-            if session.signature.fits(tensors):
-                (output,) = session(tensors)
-                return output
+        sessions = [one for one in self._sessions if one.signature.input("latents").shape == tuple(latents.shape)]
+        if sessions:  # keys and values are only made where a graph may read them
+            tensors = {
+                **step_tensors(self._dit, latents, timestep, reference, audio, audio_mask, motion),
+                **self.still(text, image),
+            }
+            for session in sessions:
+                if session.signature.fits(tensors):
+                    (output,) = session(tensors)
+                    return output
         return self._dit(latents, timestep, reference, audio, audio_mask, text, image, motion)
 
 

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from avacast.engine.captured_session import captured_decoder, captured_step
+from avacast.engine.captured_session import captured_decoder, captured_speech_encoder, captured_step
 from avacast.engine.clip import ClipVision
 from avacast.engine.config import ModelConfig
 from avacast.engine.errors import AvacastError
@@ -103,6 +103,19 @@ class _Admission:
             self._admit_decoder(captured_decoder(self._vae, shape), "one session")
         except RuntimeError as error:
             self.contest.refuse(DECODER, f"it cannot be captured ({error})")
+        self._admit_captured_speech_encoders()
+
+    def _admit_captured_speech_encoders(self) -> None:
+        """For the sound that a window of every profile brings; in memory of their own, for they run beside it."""
+        encoder, pool = self.networks.speech_encoder, None
+        shapes = [_shape(self.config, self.config.profile(name), torch.float32) for name in get_args(ProfileName)]
+        for length, shape in {shape.num_samples: shape for shape in shapes}.items():
+            try:
+                session = captured_speech_encoder(encoder, shape, pool=pool)
+                self._admit_speech_encoder(Entrant(session, "one session"))
+                pool = session.pool
+            except RuntimeError as error:
+                self.contest.refuse(f"{SPEECH_ENCODER}, {length} samples", f"it cannot be captured ({error})")
 
     def admit_export(self, folder: Path, bundle: Manifest) -> None:
         """The export in `folder`, where it can be opened."""

@@ -1,7 +1,7 @@
 """A picture file read with suspicion: format, size and damage are checked before its pixels are believed.
 
 This module knows pictures; it does not know whether there is a face in them. It imports no torch, so that a server can
-check an upload without it.
+check an upload without it, and Pillow only to open one, so that a benchmark runs without that.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from avacast.engine.errors import BadPortrait
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Picture = NDArray[np.uint8]
 """RGB, `[H, W, 3]`."""
@@ -37,6 +40,8 @@ def load_portrait(source: Path | str | bytes) -> Picture:
     Raises BadPortrait for anything else: no such file, another format, more than 10 MB or 12 megapixels, sides
     outside 64 to 4096, more than 4 times as long as wide, several frames, damaged.
     """
+    from PIL import ImageOps
+
     content = source if isinstance(source, bytes) else _read(Path(source))
     if len(content) > MAX_BYTES:
         raise BadPortrait(f"the picture is larger than {MAX_BYTES // 1_000_000} MB; use a smaller file")
@@ -64,6 +69,8 @@ def _read(path: Path) -> bytes:
 
 
 def _open(content: bytes) -> Image.Image:
+    from PIL import Image
+
     try:
         with warnings.catch_warnings():
             # Pillow only warns of a picture of moderate excess; both are refused below by their size.
@@ -92,6 +99,8 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
     if image.mode.startswith("I"):  # 16 bits to a pixel; Pillow's own conversion would clip them
         return Image.fromarray((np.array(image).astype(np.int64) // 257).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:

@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from avacast.engine.errors import BadPortrait
@@ -30,11 +29,20 @@ def prepare_portrait(picture: Picture, height: int, width: int) -> Tensor:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise BadPortrait(f"a picture is uint8 [H, W, 3], not {picture.dtype} {list(picture.shape)}; convert it first")
     full_height, full_width = picture.shape[:2]
+    if (full_height, full_width) == (height, width):
+        return _to_tensor(picture)
+    from PIL import Image
+
     scale = min(full_height / height, full_width / width)
     top, left = (full_height - scale * height) / 2, (full_width - scale * width) / 2
     box = (left, top, left + scale * width, top + scale * height)
     resized = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS, box)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+    return _to_tensor(np.array(resized))
+
+
+def _to_tensor(picture: Picture) -> Tensor:
+    """`picture` as float32 `[3, H, W]` in 0..1."""
+    return torch.tensor(picture).permute(2, 0, 1).float() / 255
 
 
 def picture_of(image: Tensor) -> Picture:
@@ -56,6 +64,8 @@ class Reference:
     """What CLIP sees in the picture, `[1, 257, clip_dim]`, for a model that looks at it."""
     detail: ReferenceDetail | None = None
     """What the auto-encoder loses of it, for a model whose frames get that back."""
+    familiar: bool = True
+    """Whether the model was made for pictures like it. Others are animated too, as well as the model can."""
 
     @classmethod
     def encode(

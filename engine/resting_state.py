@@ -6,13 +6,14 @@ stream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeAlias
 
 import torch
 from torch import Tensor
 
 from avacast.engine.networks import DecoderState
+from avacast.engine.offload import Move
 from avacast.engine.wan_vae import WanDecoderState
 from avacast.kernels.pack12 import pack12, top_exponent, unpack12
 
@@ -40,6 +41,9 @@ class PackedTensor:
     def unpacked(self) -> Tensor:
         """The tensor, in the memory layout that it had."""
         return unpack12(self.low, self.high, self.top).view(self.shape).permute(self.axes)
+
+    def moved(self, move: Move) -> PackedTensor:
+        return replace(self, low=move(self.low), high=move(self.high), top=move(self.top))
 
     @property
     def num_bytes(self) -> int:
@@ -72,6 +76,13 @@ def at_rest(state: DecoderState) -> Resting:
 def awake(state: Resting | None) -> DecoderState | None:
     """A kept state, to be decoded with."""
     return state.awake() if isinstance(state, RestingState) else state
+
+
+def moved(state: Resting, move: Move) -> Resting:
+    """A kept state with every tensor elsewhere."""
+    if isinstance(state, RestingState):
+        return RestingState(tuple(x.moved(move) if isinstance(x, PackedTensor) else move(x) for x in state.past))
+    return type(state)(tuple(move(x) for x in state.past))
 
 
 def num_bytes(state: Resting) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from avacast.engine.offload import Move
 from avacast.engine.profile import WindowConfig
 from avacast.engine.wavefront import Pass, Wavefront
 from avacast.engine.windows import WindowPlan, overlap_weights
@@ -50,6 +51,11 @@ class RingState:
     """By step."""
     num_left: int = 0
     """Latent frames that have left, counted from the stream's start."""
+
+    def moved(self, move: Move) -> RingState:
+        """The same with the lines' tensors elsewhere."""
+        lines = tuple(None if line is None else replace(line, latents=move(line.latents)) for line in self.lines)
+        return replace(self, lines=lines)
 
 
 class RingBuffer:

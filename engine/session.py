@@ -7,7 +7,7 @@ it; `batch` does the work of several sessions at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,43 +16,18 @@ from torch import Tensor
 
 from avacast.engine.config import SAMPLE_RATE_HZ, ModelConfig
 from avacast.engine.errors import BadAudio, SessionClosed
+from avacast.engine.frame import Frame, Showing
 from avacast.engine.latent_stream import DuePass, LatentState, LatentStream
 from avacast.engine.networks import Networks
+from avacast.engine.offload import Move, Offload
 from avacast.engine.profile import Profile
 from avacast.engine.reference import Reference
 from avacast.engine.rewind import Rewind
-from avacast.engine.side_stream import Fetched
 from avacast.engine.stream_decoder import DecoderPoint, StreamDecoder
 from avacast.engine.windows import frames_of_latents, latents_for_frames
 
 MAX_WAITING_S = 600
 """Sound that may wait to be turned into frames. Beyond it `push` refuses: a caller that never pulls is a mistake."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One video frame. It shows the samples from `pts * samples_per_frame` up to those of the next frame."""
-
-    pts: int
-    """Number of the frame since the session was opened; the time base is 1/fps."""
-    image: NDArray[np.uint8]
-    """RGB, `[H, W, 3]`."""
-
-
-@dataclass(frozen=True)
-class Showing:
-    """Frames on their way to the host."""
-
-    first: int
-    num_frames: int
-    images: Fetched | None
-
-    def frames(self) -> list[Frame]:
-        """Waits for them."""
-        if self.images is None:
-            return []
-        images = self.images.wait().numpy()[: self.num_frames]
-        return [Frame(self.first + i, image) for i, image in enumerate(images)]
 
 
 @dataclass(frozen=True)
@@ -63,6 +38,10 @@ class SessionState:
     decoder: DecoderPoint
     num_frames_shown: int
     num_frames: int | None
+
+    def moved(self, move: Move) -> SessionState:
+        """The same with its latents elsewhere; the decoder sees to its own."""
+        return replace(self, latents=self.latents.moved(move))
 
 
 class Session:
@@ -79,13 +58,16 @@ class Session:
         interruptible: bool = False,
     ) -> None:
         self.networks = networks
+        self.familiar = reference.familiar
+        """Whether the model was made for pictures like this one; others are animated as well as it can."""
         self._samples_per_frame = config.samples_per_frame
         self._latents = LatentStream(networks, config, profile, reference, seed)
-        self._decoder = StreamDecoder(networks, goes_back=interruptible, detail=reference.detail)
+        self._offload = Offload(networks.device)
+        self._decoder = StreamDecoder(networks, goes_back=interruptible, detail=reference.detail, offload=self._offload)
         self._num_frames_shown = 0
         self._num_frames: int | None = None
         self._closed = False
-        self._rewind = Rewind(self.snapshot()) if interruptible else None
+        self._rewind = Rewind(self.snapshot(), self._offload) if interruptible else None
 
     @property
     def profile(self) -> Profile:
@@ -138,7 +120,7 @@ class Session:
         """`pull` without waiting for a GPU: the frames are on their way, and another session may begin meanwhile."""
         self._check_open()
         with torch.inference_mode():
-            while not (showing := self._begin_show()).num_frames:
+            while not (showing := self.begin_show()).num_frames:
                 due = self.due()
                 if due is None:
                     break
@@ -164,11 +146,8 @@ class Session:
         """Takes the `velocity` `[1, C, F, h, w]` of the pass that was due."""
         self._latents.accept(due, velocity)
 
-    def show(self) -> list[Frame]:
-        """Decodes the latent frames that have become final, each once; empty when there are none."""
-        return self._begin_show().frames()
-
-    def _begin_show(self) -> Showing:
+    def begin_show(self) -> Showing:
+        """Begins to decode the latent frames that have become final, each once; it is empty when there are none."""
         first, latents = self._num_frames_shown, self._latents.pop(self._end)
         if latents is None:
             return Showing(first, 0, None)
@@ -229,7 +208,7 @@ class Session:
         self._check_open()
         self._return_to(state)
         if self._rewind:
-            self._rewind = Rewind(state)
+            self._rewind = Rewind(state, self._offload)
 
     def _return_to(self, state: SessionState) -> None:
         self._latents.restore(state.latents)

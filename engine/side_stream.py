@@ -39,10 +39,15 @@ class SideStream:
         """
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self._device))
-            for tensor in inputs:
-                tensor.record_stream(self._stream)
+        self.reads(*inputs)
         with self.beside_main():
             yield
+
+    def reads(self, *inputs: Tensor) -> None:
+        """The memory of another line's `inputs` is not used again before this one has done what it was given so far."""
+        if self._stream is not None:
+            for tensor in inputs:
+                tensor.record_stream(self._stream)
 
     def join(self, *outputs: Tensor) -> None:
         """The main line goes on only after all that this one was given so far.
@@ -56,18 +61,40 @@ class SideStream:
         for tensor in outputs:
             tensor.record_stream(main)
 
+    def mark(self) -> Mark:
+        """The end of all that this line was given so far."""
+        if self._stream is None:
+            return Mark(None)
+        event = torch.cuda.Event()
+        event.record(self._stream)
+        return Mark(event)
+
+
+class Mark:
+    """A place in a line's work."""
+
+    def __init__(self, event: Any) -> None:
+        self._event = event
+
+    def join(self) -> None:
+        """The caller's line goes on only after it; what the marked line was given since is not waited for."""
+        if self._event is not None:
+            self._event.wait()
+
 
 class Lines(NamedTuple):
     """The lines beside the main one, which is the transformer's."""
 
     listening: SideStream
     showing: SideStream
+    keeping: SideStream
+    """Takes earlier states to the host."""
 
 
 @functools.lru_cache
 def lines_of(device: torch.device) -> Lines:
     """The side lines of `device`, the same for all its sessions, whose networks share buffers and so take turns."""
-    return Lines(SideStream(device), SideStream(device))
+    return Lines(SideStream(device), SideStream(device), SideStream(device))
 
 
 class Fetched:

@@ -15,6 +15,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from avacast.engine.config import SAMPLE_RATE_HZ, AudioConfig
 from avacast.engine.sample_tail import Samples
+from avacast.engine.side_stream import sent
 
 TOKEN_STRIDE = 320
 """Samples from one token to the next: 50 tokens a second."""
@@ -120,4 +121,4 @@ def encode(encoder: SpeechEncoder, samples: Samples) -> Tensor:
     """Tokens float32 `[T, D]` of one waveform `[N]`, without gradients, on the encoder's device."""
     weight = next(encoder.parameters())
     with torch.no_grad():  # not inference_mode: cached features must be usable under autograd
-        return encoder(torch.from_numpy(samples).to(weight)[None])[0].float()
+        return encoder(sent(torch.from_numpy(samples), weight.device).to(weight.dtype)[None])[0].float()

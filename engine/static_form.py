@@ -144,12 +144,12 @@ def signatures(shape: StaticShape) -> dict[str, GraphSignature]:
     transformer alone: whatever the batch, each is heard and decoded by itself.
     """
     decoders = decoder_signatures(replace(shape, batch=1))
-    found = {"step": step_signature(shape), **decoders, "speech_encoder": _speech_encoder(shape)}
+    found = {"step": step_signature(shape), **decoders, "speech_encoder": speech_encoder_signature(shape)}
     return found | {"clip": _clip(shape)} if shape.config.clip else found
 
 
-def _speech_encoder(shape: StaticShape) -> GraphSignature:
-    """Of one session's sound."""
+def speech_encoder_signature(shape: StaticShape) -> GraphSignature:
+    """Of `SpeechEncoder` on one session's sound."""
     width = shape.config.dit.audio_in_dim
     waveform = TensorSpec("waveform", (1, shape.num_samples), shape.dtype)
     return GraphSignature((waveform,), (TensorSpec("tokens", (1, shape.num_tokens, width), shape.dtype),))

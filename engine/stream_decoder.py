@@ -1,7 +1,8 @@
 """The pictures of one stream's latents, with the reference's detail, and the points to which its decoder can go back.
 
-Knows the decoder's state between two windows, and that a point may be an older state with the latents since. Runs
-beside the transformer's line of work. Knows no windows and no numbers of frames.
+Knows the decoder's state between two windows, and that a point may be an older state with the latents since. A GPU
+holds no state but the one at hand: those of the points wait on the host. Runs beside the transformer's line of work.
+Knows no windows and no numbers of frames.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from avacast.engine.networks import Networks
+from avacast.engine.offload import Offload
 from avacast.engine.reference_detail import Motion, ReferenceDetail
-from avacast.engine.resting_state import Resting, at_rest, awake, num_bytes
+from avacast.engine.resting_state import Resting, at_rest, awake, moved, num_bytes
 from avacast.engine.side_stream import Fetched, lines_of
 
 SMALL_BYTES = 100_000_000
@@ -45,16 +47,19 @@ class StreamDecoder:
         detail: ReferenceDetail | None = None,
         small_bytes: int = SMALL_BYTES,
         packs: bool | None = None,
+        offload: Offload | None = None,
     ) -> None:
         """One that `goes_back` will be asked for many points: of a large state not all are kept as states.
 
         Frames get `detail`, which is the host's work and waits for a GPU. `packs` says whether states are packed
-        between two calls; None does so on a GPU, where it costs a millisecond.
+        between two calls; None does so on a GPU, where it costs a millisecond. `offload` takes the states of one that
+        `goes_back` to the host.
         """
         self._networks = networks
         self._packs = networks.device.type == "cuda" if packs is None else packs
         self._line = lines_of(networks.device).showing
         self._small_bytes = small_bytes if goes_back else None
+        self._offload = offload or Offload(networks.device)
         self._detail = detail
         self._state: Resting | None = None
         self._motion: Motion | None = None
@@ -69,7 +74,9 @@ class StreamDecoder:
 
     def go_to(self, point: DecoderPoint) -> None:
         """Goes to a point, back or on; what has to be decoded once more for it is decoded with what comes next."""
-        self._point, self._state, self._motion, self._missed = point, point.state, point.motion, point.since
+        self._point, self._motion, self._missed = point, point.motion, point.since
+        with self._line.beside_main():
+            self._state = None if point.state is None else moved(point.state, self._offload.to_device())
 
     def decode(self, latents: Tensor) -> Fetched:
         """The frames of the next latents `[1, C, L, h, w]`, uint8 `[T, H, W, 3]`, on their way to the host."""
@@ -95,6 +102,9 @@ class StreamDecoder:
         since, state = (*self._point.since, latents), self._state
         assert state is not None
         num_behind = sum(given.shape[2] for given in since)
-        if self._small_bytes is None or num_bytes(state) <= self._small_bytes or num_behind > MAX_BEHIND:
+        if self._small_bytes is None:
             return DecoderPoint(state, self._motion)
-        return DecoderPoint(self._point.state, self._point.motion, since)
+        if num_bytes(state) > self._small_bytes and num_behind <= MAX_BEHIND:
+            return DecoderPoint(self._point.state, self._point.motion, since)
+        with self._offload.to_host() as move:
+            return DecoderPoint(moved(state, move), self._motion)

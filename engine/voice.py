@@ -13,6 +13,7 @@ import re
 import threading
 from bisect import bisect_right
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ class Voice:
         if len(text) > MAX_TEXT_CHARS:
             raise BadText(f"the text has {len(text)} characters; at most {MAX_TEXT_CHARS} are spoken at once")
         speech = _library().synthesise(self, text.replace("\0", " "))
-        if not len(speech.samples):
+        if not speech.words:
             raise BadText("the text holds nothing that can be spoken; type some words")
         return speech
 
@@ -130,10 +131,11 @@ class _Library:
             import espeakng_loader
 
             self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
-            data_path = espeakng_loader.get_data_path()
+            data_path = Path(espeakng_loader.get_data_path())
         except (ImportError, OSError) as error:
             raise Unavailable(f"the embedded voice cannot be loaded ({error}); reinstall espeakng-loader") from error
         self._lock = threading.Lock()
+        self._variants = {path.name.lower(): path.name for path in (data_path / "voices" / "!v").glob("*")}
         self._pcm = bytearray()
         self._marks: list[tuple[int, str]] = []
         self._word_marks: list[tuple[int, int]] = []
@@ -161,7 +163,11 @@ class _Library:
             return Speech(samples, self.sample_rate_hz, self._phonemes(duration_s), words)
 
     def _apply(self, voice: Voice) -> None:
-        name = f"{voice.language}+{voice.variant}" if voice.variant else voice.language
+        # espeak-ng speaks plainly where it does not know the variant, and says nothing about it.
+        variant = self._variants.get(voice.variant.lower(), "")
+        if voice.variant and not variant:
+            raise BadSetting(f"there is no variant {voice.variant!r} of the voice; try f3, m7 or whisper")
+        name = f"{voice.language}+{variant}" if variant else voice.language
         if self._lib.espeak_SetVoiceByName(name.encode()) != _OK:
             raise BadSetting(f"there is no voice {name!r}; try en-us, en or en-us+f3")
         self._lib.espeak_SetParameter(_PARAMETER_RATE, voice.rate_wpm, 0)
@@ -202,6 +208,8 @@ def spoken_words(text: str, marks: list[tuple[int, int]], duration_s: float) -> 
     starts_s: dict[int, float] = {}
     for position_ms, position in sorted(marks):
         starts_s.setdefault(max(0, bisect_right(begins, position) - 1), position_ms / 1000)
+    if not starts_s:
+        return ()
     spoken = sorted(starts_s)
     firsts = [0, *spoken[1:]]  # what is written before the first word that is spoken is shown with it
     return tuple(

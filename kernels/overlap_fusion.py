@@ -75,7 +75,8 @@ def fuse_into_ring(window: Tensor, ring: Tensor, start: Tensor, weights: Tensor)
     """Blends the head of `window` with what lies in a ring, and lays the whole window down there, both in place.
 
     Everything has a fixed address, and where the window lies is read on the device, so that a captured graph replays
-    from one window to the next.
+    from one window to the next: for a graph that serves one stream. The engine's graphs serve all sessions by turns,
+    and its lines of latents are shared with the points to which a stream can go back, so it takes `fuse_overlap`.
 
     Args:
         window: `[B, C, F, H, W]`, contiguous, O <= F <= R; its first O frames are overwritten.

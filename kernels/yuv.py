@@ -1,6 +1,7 @@
 """Decoded frames to the planes that video encoders take: I420, BT.601, limited range, as WebRTC has it by default.
 
-Knows the colour matrix and how chroma is halved. Does not know encoders or packets.
+Knows the colour matrix and how chroma is halved. Does not know encoders or packets. The engine hands
+out RGB, which the reference's detail, recordings and files are made of: this is for whoever encodes on the GPU.
 
 Source: ITU-R BT.601-7 in 8 bits: luma 16 to 235, chroma 16 to 240 around 128.
 

@@ -60,7 +60,7 @@ class Call:
         self.barge_in = False
         """Whether the avatar falls silent when somebody begins to speak into the microphone."""
         self._session = LiveSession(name, picture, worker, model, self._give_up, self._on_onset)
-        self._speaker = Speaker(tts, self.begin, self._events.tell)
+        self._speaker = Speaker(tts, self.begin, self.tell)
         self._speech: SpeechConnection | None = None
         self.audience = Audience(
             self._session.audio, self._session.video, self._session.source.microphone, webrtc, model.fps
@@ -140,10 +140,14 @@ class Call:
         self._speaker.clear()
         return self._session.clear(), self._session.epoch
 
+    def tell(self, event: Event) -> None:
+        """Tells those who watch the session."""
+        self._events.tell(event)
+
     def _on_onset(self) -> None:
         if self.barge_in and not self._reason:
             position_s, epoch = self.clear()
-            self._events.tell({"type": "interrupted", "by": "microphone", "position_s": position_s, "epoch": epoch})
+            self.tell({"type": "interrupted", "by": "microphone", "position_s": position_s, "epoch": epoch})
 
     async def listen_to(self, speech: SpeechConnection) -> None:
         """Serves a client of the speech websocket until it has gone. A later one takes the place of the one before.
@@ -171,7 +175,7 @@ class Call:
         """Begins the end, for this reason unless it has begun; the task returned finishes in bounded time."""
         if self._ending is None:
             self._reason = (code, message)
-            self._tell()
+            self._tell_state()
             if self._speech:
                 self._speech.end("session_closed", f"the session has ended: {message}")
             self._ending = asyncio.create_task(self._take_down(), name=f"end-{self.name}")
@@ -191,8 +195,8 @@ class Call:
         if self._reason:
             raise SessionClosed(f"the session has ended: {self._reason[1]}")
 
-    def _tell(self) -> None:
-        self._events.tell(self.event())
+    def _tell_state(self) -> None:
+        self.tell(self.event())
 
     def _on_watch_stopped(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
@@ -213,7 +217,7 @@ class Call:
             elif now - self._busy_s > MAX_IDLE_S:
                 self.end("idle", f"nothing was said for {MAX_IDLE_S / 60:.0f} minutes")
             else:
-                self._tell()
+                self._tell_state()
 
     def _is_deserted(self, now: float) -> bool:
         """Whether the last guest has gone, and is not expected back."""

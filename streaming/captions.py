@@ -6,7 +6,7 @@ A speech service that tells no times of words gives captions too: its words are 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from avacast.streaming.tts import Word
@@ -19,6 +19,9 @@ MAX_LINE_CHARS = 56
 
 MIN_PHRASE_CHARS = 30
 """A line that is longer than this ends where a part of a sentence does."""
+
+MAX_WORDS = 4_096
+"""Words of one utterance that are kept: half an hour of speech. Policy when full: the first half goes; it was heard."""
 
 ENDS_OF_PHRASE = (",", ";", "–", "—", "，")
 ENDS_OF_SENTENCE = (".", "!", "?", "…", ":", "。", "！", "？")  # the last three as Chinese writes them
@@ -42,6 +45,7 @@ class Captions:
         for word in text.split():
             start_s, end_s = end_s, end_s + CHAR_S * (len(word) + 1)
             self._words.append(Word(word, start_s, end_s))
+        self._lines = list(_lines(self._words))
 
     def add(self, words: Iterable[Word]) -> None:
         """Takes the next words and their times, as the service tells them, in order."""
@@ -52,6 +56,9 @@ class Captions:
             self._words.clear()
             self._estimated = False
         self._words += told
+        if len(self._words) > MAX_WORDS:
+            del self._words[: -MAX_WORDS // 2]
+        self._lines = list(_lines(self._words))
 
     def stretch(self, duration_s: float) -> None:
         """Spreads estimated times over `duration_s`, which is how long the utterance turned out to be."""
@@ -64,11 +71,11 @@ class Captions:
         index = bisect_right(self._words, position_s, key=lambda word: word.start_s) - 1
         if index < 0:
             return None
-        start, stop = next(line for line in _lines(self._words) if index < line[1])
+        start, stop = self._lines[bisect_right(self._lines, index, key=lambda line: line[1])]
         return Caption(tuple(word.text for word in self._words[start:stop]), index + 1 - start)
 
 
-def _lines(words: list[Word]) -> Iterable[tuple[int, int]]:
+def _lines(words: list[Word]) -> Iterator[tuple[int, int]]:
     """Ranges of words that make a line: up to the end of a sentence or a long part of one, or as many as fit."""
     start, num_chars = 0, 0
     for index, word in enumerate(words):

@@ -28,7 +28,7 @@ _HELP = """Turn one picture and a voice into live, lip-synced video.
 
 Examples:
 
-    avacast serve                             talk to an avatar in the browser
+    avacast serve                             talk to an avatar live
 
     avacast say "Hello, I am Ada."            a video from text
 
@@ -67,7 +67,7 @@ def main() -> NoReturn:
     except AvacastError as error:
         code = _report(error, str(error), error.exit_code)
     except typer.TyperException as error:
-        code = _report(error, f"{error.format_message()} Try `avacast --help`.", error.exit_code)
+        code = _report(error, _usage(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     sys.exit(code)
@@ -100,7 +100,8 @@ def _load(name: str, entry: EntryPoint) -> Any:
     except ImportError as error:
         target = _unavailable(name, error)
     application = typer.Typer(add_completion=False, rich_markup_mode=None)
-    application.command(name, help=inspect.getdoc(target))(target)
+    text = inspect.getdoc(target) or ""
+    application.command(name, help=text, short_help=_first_sentence(text))(target)
     return typer.main.get_command(application)
 
 
@@ -108,7 +109,12 @@ def _group(name: str, member: EntryPoint, prefix: str) -> Any:
     """The click group of the commands that start with `prefix`; its help is what the package says of itself."""
     package = importlib.import_module(member.module.rpartition(".")[0])
     application = typer.Typer(
-        cls=_InstalledCommands, name=name, help=package.__doc__, add_completion=False, rich_markup_mode=None
+        cls=_InstalledCommands,
+        name=name,
+        help=package.__doc__,
+        short_help=_first_sentence(package.__doc__ or ""),
+        add_completion=False,
+        rich_markup_mode=None,
     )
     application.callback()(lambda: None)
     group = typer.main.get_command(application)
@@ -117,12 +123,24 @@ def _group(name: str, member: EntryPoint, prefix: str) -> Any:
     return group
 
 
+def _first_sentence(text: str) -> str:
+    """The line of a list of commands, whole; where it is long the list wraps it."""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
 def _unavailable(name: str, error: ImportError) -> Callable[[], None]:
     def command() -> None:
         raise Unavailable(f"`avacast {name}` cannot be loaded ({error}); install what is missing") from error
 
     command.__doc__ = f"Not available here: {error}."
     return command
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What was typed wrongly, and which help has the right form."""
+    text = error.format_message().replace("Value error, ", "").rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{text}; see `{context.command_path if context else 'avacast'} --help`"
 
 
 def _report(error: Exception, text: str, exit_code: int) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +17,7 @@ from avacast.engine.errors import AvacastError
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
+MAX_QUOTED_CHARS = 100
 
 STATUS_OF_CODE = {
     "bad_portrait": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -53,15 +56,14 @@ def install(app: FastAPI) -> None:
 
     async def on_invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        message = f"{where}: {first['msg']}" if where else str(first["msg"])
-        return error_response(HTTPStatus.BAD_REQUEST, "bad_request", message)
+        return error_response(HTTPStatus.BAD_REQUEST, "bad_request", _mistake(error.errors()[0]))
 
-    async def on_http_error(_: Request, error: Exception) -> JSONResponse:
+    async def on_http_error(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        return error_response(error.status_code, code, str(error.detail))
+        path = request.url.path[:MAX_QUOTED_CHARS]
+        told = {404: f"there is nothing at {path}; the page is at /", 405: f"{path} does not take {request.method}"}
+        return error_response(error.status_code, code, told.get(error.status_code, str(error.detail)))
 
     async def on_unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -71,3 +73,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(Exception, on_unexpected)
+
+
+def _mistake(first: Mapping[str, Any]) -> str:
+    """What is wrong with a request, from the first of its faults."""
+    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    if first["type"] == "json_invalid":
+        return "the body is no JSON; send an object"
+    if not where:
+        return "the body is missing or no object; send JSON, with Content-Type application/json"
+    return f"{where}: {first['msg']}"

@@ -6,14 +6,15 @@ Knows integers, samples and the engine's door; knows nothing of processes, pipes
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from avacast.engine.frame import Showing
     from avacast.engine.profile import Profile
-    from avacast.engine.session import Frame
     from avacast.streaming.recorded_session import AnySession
 
 MAX_WAITING = 16
@@ -32,6 +33,20 @@ SILENCE_PEAK = 5e-4
 
 UNHEARD = -1
 """The number of every slice of the silence before the stream."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A window whose frames are on their way."""
+
+    numbers: tuple[int, ...]
+    """The slices that they show."""
+    showing: Showing
+
+    def images(self) -> NDArray[np.uint8]:
+        """Waits for them: uint8 [F, H, W, 3]."""
+        # Frames of the unheard silence come before all others.
+        return np.stack([frame.image for frame in self.showing.frames()[-len(self.numbers) :]])
 
 
 class Lane:
@@ -89,12 +104,18 @@ class Lane:
 
     def advance(self) -> tuple[tuple[int, ...], NDArray[np.uint8]] | None:
         """At most one window of work: slice numbers and frames uint8 [F, H, W, 3], or None when audio ran out."""
+        begun = self.begin()
+        return None if begun is None else (begun.numbers, begun.images())
+
+    def begin(self) -> Begun | None:
+        """`advance` without waiting for a GPU, which goes on with it while other lanes begin."""
         while True:
-            frames = [frame for frame in self._session.pull() if self._slice_of(frame) != UNHEARD]
-            if frames:
-                numbers = tuple(self._slice_of(frame) for frame in frames)
+            showing = self._session.begin()
+            slices = [self._slices[pts - self._first_frame] for pts in showing.numbers]
+            numbers = tuple(slice_ for slice_ in slices if slice_ != UNHEARD)
+            if numbers:
                 self._made = numbers[-1] + 1
-                return numbers, np.stack([frame.image for frame in frames])
+                return Begun(numbers, showing)
             if not self._waiting:
                 self._may_have_work = False
                 return None
@@ -127,6 +148,3 @@ class Lane:
             self._enter(UNHEARD, self._silence)
             if self._session.pull():
                 return
-
-    def _slice_of(self, frame: Frame) -> int:
-        return self._slices[frame.pts - self._first_frame]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -30,6 +29,7 @@ from avacast.streaming.messages import Frames, Ready
 from avacast.streaming.onset import SpeechOnset
 from avacast.streaming.pacer import Pacer, Slot, faded
 from avacast.streaming.playback import Playback
+from avacast.streaming.real_time_rate import RealTimeRate
 from avacast.streaming.tracks import AudioTrack, VideoTrack
 from avacast.streaming.utterance import Utterance
 from avacast.streaming.worker import Worker
@@ -231,28 +231,3 @@ class LiveSession:
         self._slice = self._pacer.position - 1 if slot.kind in ("live", "late", "repeat") else None
         self._rate.note_slot(slot.kind in ("live", "late"))
         return slot
-
-
-class RealTimeRate:
-    """Two rates over a moving window: fresh pictures per second as delivered, and the engine's real-time factor."""
-
-    def __init__(self, fps: int) -> None:
-        self._fps = fps
-        self._fresh: deque[bool] = deque(maxlen=fps)
-        self._compute: deque[tuple[int, float]] = deque(maxlen=16)
-
-    @property
-    def fresh_per_second(self) -> int:
-        return sum(self._fresh)
-
-    @property
-    def real_time_factor(self) -> float:
-        """Seconds of computing for a second of video; 0 before the first frames."""
-        num_frames = sum(frames for frames, _ in self._compute)
-        return sum(seconds for _, seconds in self._compute) * self._fps / num_frames if num_frames else 0.0
-
-    def note_slot(self, fresh: bool) -> None:
-        self._fresh.append(fresh)
-
-    def note_compute(self, num_frames: int, compute_s: float) -> None:
-        self._compute.append((num_frames, compute_s))

@@ -66,7 +66,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Opened:
-    """The session runs. `familiar`: whether the model was made for pictures like its own (`Pipeline.is_familiar`)."""
+    """The session runs. `familiar`: whether the model was made for pictures like its own (`Session.familiar`)."""
 
     session: str
     familiar: bool

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avacast.engine.errors import BadSetting
+from avacast.engine.manifest import Manifest
 
 if TYPE_CHECKING:
     from avacast.engine.pipeline import Pipeline
@@ -23,6 +24,12 @@ ExportsOption = Annotated[
         help="Folder of `avacast export`'s exports, used where they are faster.", show_default="BUNDLE/exports"
     ),
 ]
+
+
+def check_bundle(bundle: Path | None) -> None:
+    """Raises BadBundle at once where there is no model, before anything large is imported or begun."""
+    if bundle is not None:
+        Manifest.read(bundle)
 
 
 def load_fastest(

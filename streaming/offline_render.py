@@ -166,14 +166,7 @@ def write_whole_video(video: WholeVideo, sound: Sound, output: Path, state: Save
 def _write(video: WholeVideo, sound: Sound, output: Path, latents: Tensor, frame_done: Callable[[], None]) -> None:
     config = video.pipeline.config
     blocks, num_heard = sound.blocks(), 0
-    with VideoFile(
-        output,
-        height=config.height,
-        width=config.width,
-        fps=config.fps,
-        sample_rate_hz=sound.heard_rate_hz,
-        num_channels=sound.num_channels,
-    ) as file:
+    with VideoFile.of(output, config, sound.heard_rate_hz, sound.num_channels) as file:
         for number, image in enumerate(video.frames(latents), start=1):
             # Sound goes in as far as the pictures have come, so that neither waits in memory for the other.
             while num_heard < number * config.samples_per_frame and (block := next(blocks, None)) is not None:

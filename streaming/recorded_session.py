@@ -24,10 +24,11 @@ from avacast.streaming.recording_writer import RecordingWriter
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from avacast.engine.frame import Frame, Showing
     from avacast.engine.networks import Networks
     from avacast.engine.pipeline import Pipeline
     from avacast.engine.profile import Profile
-    from avacast.engine.session import DuePass, Frame, Session
+    from avacast.engine.session import DuePass, Session
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,11 @@ class RecordedSession:
         self._writer.profile_changed(profile)
 
     def pull(self) -> list[Frame]:
-        frames = self._session.pull()
-        self._writer.moved_on("pull", [frame.image for frame in frames])
-        return frames
+        return self.begin().frames()
+
+    def begin(self) -> Showing:
+        """As the session's, but it waits: the calls and their frames are written down in order."""
+        return self._written("pull", self._session.begin())
 
     def due(self) -> DuePass | None:
         return self._session.due()
@@ -74,11 +77,9 @@ class RecordedSession:
     def accept(self, due: DuePass, velocity: Tensor) -> None:
         self._session.accept(due, velocity)
 
-    def show(self) -> list[Frame]:
-        """Ends a step of `batch.step`, which asks `due` before it."""
-        frames = self._session.show()
-        self._writer.moved_on("step", [frame.image for frame in frames])
-        return frames
+    def begin_show(self) -> Showing:
+        """Ends a step of `batch.step`, which asks `due` before it. It waits, as `begin`."""
+        return self._written("step", self._session.begin_show())
 
     def interrupt(self, frame: int) -> int:
         start = self._session.interrupt(frame)
@@ -91,6 +92,10 @@ class RecordedSession:
     def close(self) -> None:
         self._session.close()
         self._writer.close()
+
+    def _written(self, call: str, showing: Showing) -> Showing:
+        self._writer.moved_on(call, [frame.image for frame in showing.frames()])
+        return showing
 
 
 AnySession: TypeAlias = "Session | RecordedSession"

@@ -92,7 +92,7 @@ class Recording:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Reads the folder `path`, finished or not. Raises BadSetting when it is none or damaged."""
-        if not path.is_dir():
+        if not any((path / name).is_file() for name in (PICTURE, SOUND, CALLS, SESSION)):
             raise BadSetting(
                 f"there is no recording at {path}; `avacast serve --record` and `render --record` make them"
             )

@@ -21,7 +21,14 @@ from avacast.engine.errors import BadSetting
 from avacast.engine.profile import ProfileName
 from avacast.streaming.audio_file import AudioFile, Sound, num_video_frames
 from avacast.streaming.gallery import find_portrait
-from avacast.streaming.model import DeviceOption, ExportsOption, load_fastest, load_repeatable, set_threads
+from avacast.streaming.model import (
+    DeviceOption,
+    ExportsOption,
+    check_bundle,
+    load_fastest,
+    load_repeatable,
+    set_threads,
+)
 from avacast.streaming.offline_render import (
     ALPHA,
     AUDIO_SCALE,
@@ -122,6 +129,7 @@ def render(
     if mode == "offline" and profile:
         raise BadSetting("--profile is for live sessions; leave out --mode offline, or --profile")
     check_output(output)
+    check_bundle(bundle)
     picture = load_picture(portrait)
     sound = AudioFile.open(audio)
     if output.exists() and output.samefile(audio):
@@ -192,14 +200,7 @@ def write_video(
     session: AnySession = pipeline.open_session(picture, seed=seed, profile=profile)
     if recordings:
         session = recordings.begin(session, pipeline, picture, seed, output.stem)
-    video = VideoFile(
-        output,
-        height=config.height,
-        width=config.width,
-        fps=config.fps,
-        sample_rate_hz=sound.heard_rate_hz,
-        num_channels=sound.num_channels,
-    )
+    video = VideoFile.of(output, config, sound.heard_rate_hz, sound.num_channels)
     with contextlib.closing(session), video as file:
         for block in sound.blocks():
             session.push(block.engine)

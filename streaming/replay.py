@@ -18,14 +18,16 @@ import typer
 from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.errors import BadSetting
 from avacast.engine.profile import Profile
+from avacast.streaming.model import check_bundle
 from avacast.streaming.recorded_session import about_session
 from avacast.streaming.recording import About, Call, Recording
 from avacast.streaming.render import BundleOption, progress_bar
 from avacast.streaming.video_file import VideoFile, check_output
 
 if TYPE_CHECKING:
+    from avacast.engine.frame import Frame
     from avacast.engine.pipeline import Pipeline
-    from avacast.engine.session import Frame, Session
+    from avacast.engine.session import Session
 
 _WORDS = {
     "model": "model",
@@ -69,6 +71,7 @@ def replay(
     """
     if output is not None:
         check_output(output)
+    check_bundle(bundle)
     recorded = Recording.read(recording)
     if not recorded.num_frames:
         raise BadSetting(f"the recording {recording} ends before its first frame; there is nothing to compare")
@@ -186,7 +189,5 @@ def _video(pipeline: Pipeline, output: Path | None) -> Generator[VideoFile | Non
     if output is None:
         yield None
         return
-    config = pipeline.config
-    size = {"height": config.height, "width": config.width}
-    with VideoFile(output, **size, fps=config.fps, sample_rate_hz=SAMPLE_RATE_HZ, num_channels=1) as file:
+    with VideoFile.of(output, pipeline.config, SAMPLE_RATE_HZ, num_channels=1) as file:
         yield file

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.streaming.audio_file import AudioBlock
-from avacast.streaming.model import load_fastest, set_threads
+from avacast.streaming.model import check_bundle, load_fastest, set_threads
 from avacast.streaming.render import (
     BundleOption,
     OutputOption,
@@ -53,6 +53,7 @@ def say(
     from avacast.engine.voice import Voice
 
     check_output(output)
+    check_bundle(bundle)
     picture = load_picture(portrait)
     speech = Voice(variant=voice, language=language, rate_wpm=rate).speak(text)
     set_threads(threads)

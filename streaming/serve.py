@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from avacast.engine.errors import Unavailable
-from avacast.streaming.model import DeviceOption, ExportsOption, load_fastest, load_repeatable
+from avacast.streaming.model import DeviceOption, ExportsOption, check_bundle, load_fastest, load_repeatable
 from avacast.streaming.recorded_session import RecordingFolder
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def serve(
     from avacast.streaming.tts_catalogue import tts_factory
     from avacast.streaming.webrtc_config import WebRTCConfig
 
+    check_bundle(bundle)
     make_tts = tts_factory(tts, os.environ, voice=tts_voice, url=tts_url)
     servers = ice_servers(ice_server or (), ice_username, ice_credential)
     webrtc, origins = WebRTCConfig(video_codec, 1000 * video_bitrate, servers), Origins(allow_origin or ())
@@ -169,8 +171,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(128)
     except OSError as error:
         listening.close()
+        option = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
         raise Unavailable(
-            f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
+            f"cannot listen on {host} port {port} ({error.strerror}); choose another with {option}"
         ) from error
     return listening
 

@@ -83,6 +83,10 @@ class Speaker:
             if not working.done():
                 working.set_exception(Interrupted("the text was interrupted before it was spoken"))
             raise
+        except Exception as error:
+            if working.done():
+                raise
+            working.set_exception(error)  # a fault of ours; whoever waits must not wait for ever
         finally:
             utterance.end()  # what came is said; what was interrupted has been cut by the session
 

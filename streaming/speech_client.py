@@ -21,6 +21,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from avacast.engine.errors import AvacastError, Unavailable
 from avacast.streaming.speech_messages import (
+    MAX_TEXT_CHARS,
+    MAX_WORD_CHARS,
     REPLY,
     Clear,
     Cleared,
@@ -34,12 +36,16 @@ from avacast.streaming.speech_messages import (
     Resume,
     Resumed,
     Start,
+    WordTimes,
 )
-from avacast.streaming.tts import TTS, Pcm
+from avacast.streaming.tts import TTS, Pcm, Word
 from avacast.streaming.utterance import Interrupted
 
 PIECE_MS = 100
 """Sound in one message: what an interruption waits for at most on its way into the socket."""
+
+PIECE_WORDS = 32
+"""Words in one message, so that the longest ones still fit into it."""
 
 MAX_UNSENT_BYTES = 16_384
 """What the socket may hold that the network has not taken: a third of a second at 24 kHz, where the usual megabytes
@@ -96,24 +102,27 @@ class SpeechClient:
         await self._reading
 
     async def say(self, tts: TTS, text: str) -> PlaybackFinished:
-        """Speaks `text` with a speech service; returns when it has been heard, or was interrupted.
+        """Speaks `text` with a speech service, captions too; returns when it has been heard, or was interrupted.
 
         Raises what the service raises, and SpeechRefused.
         """
-        utterance_id = await self.start(tts.sample_rate_hz)
+        utterance_id = await self.start(tts.sample_rate_hz, text=text[:MAX_TEXT_CHARS])
         with contextlib.suppress(Interrupted):
             async with contextlib.aclosing(tts.speak(text)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, Pcm):
                         await self.send(piece.data)
+                    else:
+                        await self.time(piece.words)
             await self.flush()
         return await self.finished(utterance_id)
 
-    async def start(self, sample_rate_hz: int, utterance_id: str | None = None) -> str:
-        """Begins an utterance of PCM16 mono; returns its name."""
+    async def start(self, sample_rate_hz: int, utterance_id: str | None = None, text: str = "") -> str:
+        """Begins an utterance of PCM16 mono, which says `text` as far as that is known; returns its name."""
         self._utterance_id, self._rate_hz, self._num_sent, self._split = None, sample_rate_hz, 0, b""
         self._started = None
-        await self._connection.send(Start(sample_rate=sample_rate_hz, utterance_id=utterance_id).model_dump_json())
+        start = Start(sample_rate=sample_rate_hz, utterance_id=utterance_id, text=text)
+        await self._connection.send(start.model_dump_json())
         await self._until(lambda: self._utterance_id is not None)
         assert self._utterance_id
         return self._utterance_id
@@ -135,6 +144,20 @@ class SpeechClient:
                 raise Interrupted("the utterance was interrupted")
             await self._connection.send(piece)
             self._num_sent += len(piece) // SAMPLE_BYTES
+
+    async def time(self, words: tuple[Word, ...]) -> None:
+        """Tells when words of the utterance are heard, for captions: in order, about when their sound is sent.
+
+        Raises ValueError for times below 0.
+        """
+        for first in range(0, len(words), PIECE_WORDS):
+            part = words[first : first + PIECE_WORDS]
+            times = WordTimes(
+                words=tuple(word.text[:MAX_WORD_CHARS] for word in part),
+                start=tuple(word.start_s for word in part),
+                end=tuple(word.end_s for word in part),
+            )
+            await self._connection.send(times.model_dump_json())
 
     async def flush(self) -> None:
         """The utterance is complete."""

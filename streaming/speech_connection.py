@@ -13,7 +13,11 @@ from typing import Any, Protocol
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from avacast.engine.errors import AvacastError
+from avacast.streaming.caption_feed import CaptionFeed
+from avacast.streaming.captions import Captions
+from avacast.streaming.clock import AUDIO_RATE_HZ
 from avacast.streaming.pcm_stream import PcmStream
+from avacast.streaming.session_events import Event
 from avacast.streaming.speech_messages import (
     Cleared,
     Error,
@@ -23,8 +27,18 @@ from avacast.streaming.speech_messages import (
     Ready,
     Resumed,
 )
-from avacast.streaming.speech_protocol import Action, Begin, End, Interrupt, Leave, Sound, SpeechProtocol, TakeUp
-from avacast.streaming.utterance import Utterance
+from avacast.streaming.speech_protocol import (
+    Action,
+    Begin,
+    End,
+    Interrupt,
+    Leave,
+    Sound,
+    SpeechProtocol,
+    TakeUp,
+    Timed,
+)
+from avacast.streaming.utterance import Listeners, Utterance
 
 MAX_REPLIES_WAITING = 256
 """Replies that wait for a client that does not read. Policy when full: the connection is closed, `slow_consumer`."""
@@ -61,6 +75,10 @@ class SpokenTo(Protocol):
         """Silences everything; position of what was being said in seconds, and the new epoch."""
         ...
 
+    def tell(self, event: Event) -> None:
+        """Tells those who watch the session."""
+        ...
+
 
 class SpeechConnection:
     """Serves one accepted websocket; `run` returns when it has been closed."""
@@ -71,6 +89,7 @@ class SpeechConnection:
         self._protocol = SpeechProtocol()
         self._utterance: Utterance | None = None
         self._pcm: PcmStream | None = None
+        self._captions = Captions("")
         self._replies: asyncio.Queue[Reply | None] = asyncio.Queue(MAX_REPLIES_WAITING)
         self._num_errors = 0
         self._close_code = NORMAL
@@ -141,6 +160,8 @@ class SpeechConnection:
                 assert self._utterance
                 assert self._pcm
                 self._utterance.push(self._pcm.push(pcm))
+            case Timed(words=words):
+                self._captions.add(words)
             case End():
                 self._end_utterance()
             case Interrupt():
@@ -154,13 +175,14 @@ class SpeechConnection:
                 self._finish_replies()
 
     def _begin(self, begin: Begin) -> None:
-        utterance = Utterance(begin.utterance_id, self)
+        captions = Captions(begin.text)
+        utterance = Utterance(begin.utterance_id, Listeners(self, CaptionFeed(captions, self._session.tell)))
         try:
             self._session.begin(utterance)
         except AvacastError:
             self._protocol.cut()
             raise
-        self._utterance, self._pcm = utterance, PcmStream(begin.rate_hz)
+        self._utterance, self._pcm, self._captions = utterance, PcmStream(begin.rate_hz), captions
         self._reply(self._protocol.ready())
 
     def _end_utterance(self) -> None:
@@ -168,6 +190,7 @@ class SpeechConnection:
         self._utterance = self._pcm = None
         if utterance and pcm:
             utterance.push(pcm.flush())
+            self._captions.stretch(utterance.num_pushed / AUDIO_RATE_HZ)
             utterance.end()
 
     def _refuse(self, error: AvacastError) -> None:

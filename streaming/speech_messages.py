@@ -1,6 +1,6 @@
 """The messages of the speech websocket, `/v1/sessions/{id}/audio`: what a client sends and what the server answers.
 
-    client: start, binary PCM16, flush, clear, resume, close
+    client: start, binary PCM16, words, flush, clear, resume, close
     server: ready, flow, playback_started, playback_finished, cleared, resumed, error
 
 Control messages are JSON text, audio is binary. Both sides use these models, so neither can say what the other does
@@ -9,11 +9,17 @@ not know. Knows shapes of messages; knows nothing of the order they may come in 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 MAX_UTTERANCE_ID_CHARS = 128
+MAX_TEXT_CHARS = 10_000
+MAX_WORDS, MAX_WORD_CHARS = 1_024, 256
+"""Of one message. What is written without blanks counts as one word."""
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Message(BaseModel):
@@ -30,6 +36,27 @@ class Start(_Message):
     encoding: str = "pcm_s16le"
     utterance_id: Annotated[str, Field(min_length=1, max_length=MAX_UTTERANCE_ID_CHARS)] | None = None
     """Comes back in every answer about it; left out, the server chooses one and says it in `ready`."""
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
+    """What is said, for captions. Its words are taken to be spoken evenly, unless `words` brings their times."""
+
+
+class WordTimes(_Message):
+    """When some words of the utterance are heard, for captions: in order, and about when their sound is sent.
+
+    The shape is that of the speech services that tell such times: one list of words, of their starts and of their ends.
+    """
+
+    type: Literal["words"] = "words"
+    words: Annotated[tuple[Annotated[str, Field(max_length=MAX_WORD_CHARS)], ...], Field(max_length=MAX_WORDS)]
+    start: tuple[Seconds, ...]
+    """From the beginning of the utterance."""
+    end: tuple[Seconds, ...]
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if not len(self.words) == len(self.start) == len(self.end):
+            raise ValueError("words, start and end are lists of the same length")
+        return self
 
 
 class Flush(_Message):
@@ -115,11 +142,11 @@ class Error(_Message):
     message: str
 
 
-Request = Annotated[Start | Flush | Clear | Resume | Close, Field(discriminator="type")]
+Request = Annotated[Start | WordTimes | Flush | Clear | Resume | Close, Field(discriminator="type")]
 Reply = Annotated[
     Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Resumed | Error,
     Field(discriminator="type"),
 ]
 
-REQUEST: TypeAdapter[Start | Flush | Clear | Resume | Close] = TypeAdapter(Request)
+REQUEST: TypeAdapter[Start | WordTimes | Flush | Clear | Resume | Close] = TypeAdapter(Request)
 REPLY: TypeAdapter[Ready | Flow | PlaybackStarted | PlaybackFinished | Cleared | Resumed | Error] = TypeAdapter(Reply)

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from avacast.engine.errors import AvacastError
 from avacast.streaming.speech_credit import HIGH_WATER_MS, MAX_WAITING_MS, SpeechCredit
-from avacast.streaming.speech_messages import REQUEST, Clear, Close, Flow, Flush, Ready, Resume, Start
+from avacast.streaming.speech_messages import REQUEST, Clear, Close, Flow, Flush, Ready, Resume, Start, WordTimes
+from avacast.streaming.tts import Word
 
 MAX_MESSAGE_BYTES = 65_536
 """Of one message: 1.4 s of 24 kHz PCM. Larger ones make an interruption wait, and are refused."""
@@ -45,10 +46,11 @@ class SpeechError(AvacastError):
 
 @dataclass(frozen=True)
 class Begin:
-    """A new utterance, PCM16 mono at `rate_hz`."""
+    """A new utterance, PCM16 mono at `rate_hz`; it says `text`, as far as that is known."""
 
     utterance_id: str
     rate_hz: int
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,13 @@ class Sound:
     """More of the present utterance: whole samples, PCM16LE."""
 
     pcm: bytes
+
+
+@dataclass(frozen=True)
+class Timed:
+    """When words of the present utterance are heard."""
+
+    words: tuple[Word, ...]
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class Leave:
     """The client has nothing more to say; the connection ends."""
 
 
-Action = Begin | Sound | End | Interrupt | TakeUp | Leave
+Action = Begin | Sound | Timed | End | Interrupt | TakeUp | Leave
 
 
 class SpeechProtocol:
@@ -106,6 +115,8 @@ class SpeechProtocol:
         match _parse(message):
             case Start() as start:
                 return self._start(start, buffered_ms)
+            case WordTimes() as times:
+                return self._receive_words(times)
             case Flush():
                 return self._flush()
             case Clear():
@@ -143,7 +154,14 @@ class SpeechProtocol:
         self._rate_hz = start.sample_rate
         self._credit = SpeechCredit(buffered_ms)
         self.state = "speaking"
-        return Begin(self.utterance_id, start.sample_rate)
+        return Begin(self.utterance_id, start.sample_rate, start.text)
+
+    def _receive_words(self, times: WordTimes) -> Timed | None:
+        if self.state == "idle":
+            raise SpeechError("not_started", "words came outside of an utterance; send them between start and flush")
+        if self.state == "cut":
+            return None
+        return Timed(tuple(map(Word, times.words, times.start, times.end)))
 
     def _flush(self) -> End | None:
         if self.state == "idle":
@@ -166,7 +184,7 @@ class SpeechProtocol:
         return Sound(pcm)
 
 
-def _parse(text: str) -> Start | Flush | Clear | Resume | Close:
+def _parse(text: str) -> Start | WordTimes | Flush | Clear | Resume | Close:
     try:
         return REQUEST.validate_json(text)
     except ValidationError as error:

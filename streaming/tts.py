@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -145,6 +146,9 @@ def read_pcm(vendor: str, encoded: object) -> Pcm:
 
 
 def read_words(timestamps: Mapping[str, Any]) -> Words:
-    """The common shape of word times: `{"words": [...], "start": [s, ...], "end": [s, ...]}`."""
+    """The common shape of word times: `{"words": [...], "start": [s, ...], "end": [s, ...]}`. Raises ValueError."""
     columns = zip(timestamps.get("words", ()), timestamps.get("start", ()), timestamps.get("end", ()), strict=False)
-    return Words(tuple(Word(str(text), float(start), float(end)) for text, start, end in columns))
+    words = tuple(Word(str(text), float(start), float(end)) for text, start, end in columns)
+    if not all(0 <= time_s < math.inf for word in words for time_s in (word.start_s, word.end_s)):
+        raise ValueError("word times are 0 or more")
+    return Words(words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from avacast.streaming.tts import Done, Event, Failure, Pcm, Word, Words, read_json, read_pcm
+from avacast.streaming.tts import Done, Event, Failure, Word, Words, read_json, read_pcm
 
 DEFAULT_URL = "wss://api.elevenlabs.io"
 DEFAULT_VOICE = "21m00Tcm4TlvDq8ikWAM"
@@ -28,13 +28,16 @@ class ElevenLabs:
         query = f"model_id={MODEL}&output_format=pcm_{RATE_HZ}&auto_mode=true&sync_alignment=true"
         self.url = f"{url}/v1/text-to-speech/{voice}/multi-stream-input?{query}"
         self.headers = {"xi-api-key": key}
-        self._num_bytes: dict[str, int] = {}
+        self._utterance = ""
+        self._num_bytes = 0
+        self._begun: Word | None = None
+        """The word that the last message ended in; the next one may go on with it."""
 
     def greet(self) -> list[str]:
         return []
 
     def speak(self, utterance: str, text: str) -> list[str]:
-        self._num_bytes = {utterance: 0}
+        self._utterance, self._num_bytes, self._begun = utterance, 0, None
         messages: list[dict[str, Any]] = [
             {"text": " ", "context_id": utterance},
             {"text": f"{text} ", "context_id": utterance},
@@ -52,37 +55,33 @@ class ElevenLabs:
         if parsed.get("error") or parsed.get("code"):
             reason = parsed.get("message") or parsed.get("error") or "no reason given"
             return [Event(utterance, Failure(str(reason)))]
+        if utterance not in (None, self._utterance):
+            return []  # what is left of one that was stopped
         events: list[Event] = []
+        words: list[Word] = []
         if parsed.get("audio"):
             pcm = read_pcm(self.name, parsed["audio"])
-            offset_s = self._num_bytes.get(utterance or "", 0) / BYTES_PER_S
+            words = self._words(parsed.get("alignment") or parsed.get("normalizedAlignment") or {})
+            self._num_bytes += len(pcm.data)
             events.append(Event(utterance, pcm))
-            events += self._words(utterance, parsed.get("alignment"), offset_s)
-            self._count(utterance, pcm)
-        if parsed.get("isFinal") or parsed.get("is_final"):
-            events.append(Event(utterance, Done()))
-        return events
+        ended = parsed.get("isFinal") or parsed.get("is_final")
+        if ended and self._begun:
+            words.append(self._begun)
+            self._begun = None
+        if words:
+            events.append(Event(utterance, Words(tuple(words))))
+        return [*events, Event(utterance, Done())] if ended else events
 
-    def _count(self, utterance: str | None, pcm: Pcm) -> None:
-        if utterance in self._num_bytes:
-            self._num_bytes[utterance] += len(pcm.data)
-
-    def _words(self, utterance: str | None, alignment: dict[str, Any] | None, offset_s: float) -> list[Event]:
-        """Characters joined to words; their times begin at 0 in every message. A word split over two is two."""
+    def _words(self, alignment: dict[str, Any]) -> list[Word]:
+        """Characters joined to the words that end here; their times begin at 0 in every message."""
         words: list[Word] = []
-        text, start_s, end_s = "", 0.0, 0.0
-        columns = alignment or {}
-        times = zip(
-            [*columns.get("chars", ()), " "],
-            [*columns.get("charStartTimesMs", ()), 0],
-            [*columns.get("charDurationsMs", ()), 0],
-            strict=False,
-        )
-        for char, start_ms, duration_ms in times:
+        offset_s = self._num_bytes / BYTES_PER_S
+        columns = (alignment.get(name, ()) for name in ("chars", "charStartTimesMs", "charDurationsMs"))
+        for char, start_ms, duration_ms in zip(*columns, strict=False):
             if not str(char).isspace():
-                start_s = start_s if text else offset_s + start_ms / 1000
-                text, end_s = text + str(char), offset_s + (start_ms + duration_ms) / 1000
-            elif text:
-                words.append(Word(text, start_s, end_s))
-                text = ""
-        return [Event(utterance, Words(tuple(words)))] if words else []
+                begun = self._begun or Word("", offset_s + start_ms / 1000, 0.0)
+                self._begun = Word(begun.text + str(char), begun.start_s, offset_s + (start_ms + duration_ms) / 1000)
+            elif self._begun:
+                words.append(self._begun)
+                self._begun = None
+        return words

@@ -43,6 +43,25 @@ class UtteranceListener(Protocol):
         ...
 
 
+class Listeners:
+    """Several that are told of the same utterance, in this order."""
+
+    def __init__(self, *listeners: UtteranceListener) -> None:
+        self._listeners = listeners
+
+    def on_started(self, utterance: Utterance, pts_s: float) -> None:
+        for listener in self._listeners:
+            listener.on_started(utterance, pts_s)
+
+    def on_heard(self, utterance: Utterance) -> None:
+        for listener in self._listeners:
+            listener.on_heard(utterance)
+
+    def on_finished(self, utterance: Utterance, interrupted: bool) -> None:
+        for listener in self._listeners:
+            listener.on_finished(utterance, interrupted)
+
+
 class Utterance:
     """Speech named `name`, float32 at 48 kHz."""
 

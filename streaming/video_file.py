@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from av import AudioStream, VideoStream
     from av.container import OutputContainer
 
+    from avacast.engine.config import ModelConfig
+
 _SOUND_BIT_RATE = 128_000
 _BT709 = 1
 """The number of BT.709 in H.264's colour description (ITU-T H.273)."""
@@ -44,6 +46,18 @@ class VideoFile:
         self._sample_rate_hz, self._num_channels = sample_rate_hz, num_channels
         self._num_frames = 0
         self._num_samples = 0
+
+    @classmethod
+    def of(cls, path: Path, config: ModelConfig, sample_rate_hz: int, num_channels: int) -> Self:
+        """A file of a model's pictures."""
+        return cls(
+            path,
+            height=config.height,
+            width=config.width,
+            fps=config.fps,
+            sample_rate_hz=sample_rate_hz,
+            num_channels=num_channels,
+        )
 
     def __enter__(self) -> Self:
         import av

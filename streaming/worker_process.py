@@ -1,8 +1,9 @@
 """The worker process: the one place in serving that imports torch and owns the device.
 
-Sessions are advanced in turn, one window each, so that none waits for more than the others' windows. A session that
-raises ends alone, with a reason. The process leaves when the server does: its end of the pipe closes. This module
-knows nothing of the network or of time limits; the server watches it from outside.
+Sessions are advanced in turn, one window each, so that none waits for more than the others' windows; on a GPU all
+begin theirs before the frames of any are waited for. A session that raises ends alone, with a reason. The process
+leaves when the server does: its end of the pipe closes. This module knows nothing of the network or of time limits;
+the server watches it from outside.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from avacast.engine.errors import AvacastError
 from avacast.engine.profile import LiveProfile
 from avacast.streaming.channel import Channel
-from avacast.streaming.lane import Lane
+from avacast.streaming.lane import Begun, Lane
 from avacast.streaming.live_profile import chosen_profile
 from avacast.streaming.messages import (
     Alive,
@@ -57,7 +58,7 @@ class EngineLoop:
     """All sessions of the process. `post` takes the events; it returns False when it could not.
 
     `profile` None is the one with the least delay that this machine keeps up with. With `recordings` every session is
-    recorded there.
+    recorded there. `overlaps` says whether windows of several sessions are begun together; None does so on a GPU.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class EngineLoop:
         post: Callable[[Event], bool],
         profile: LiveProfile | None = "mic",
         recordings: RecordingFolder | None = None,
+        *,
+        overlaps: bool | None = None,
     ) -> None:
         self.lanes: dict[str, Lane] = {}
         self.config = pipeline.config
@@ -74,6 +77,7 @@ class EngineLoop:
         self._post = post
         self._profile: LiveProfile = profile or chosen_profile(pipeline)
         self._recordings = recordings
+        self._overlaps = pipeline.networks.device.type == "cuda" if overlaps is None else overlaps
         self._turns: deque[str] = deque()
 
     def handle(self, command: Command) -> None:
@@ -86,20 +90,27 @@ class EngineLoop:
             self._isolated(command.session, partial(_tell, lane, command))
 
     def step(self) -> bool:
-        """Advances the next session whose turn it is by one window; False when none has work."""
-        for _ in range(len(self._turns)):
-            session = self._turns[0]
-            self._turns.rotate(-1)
-            if self.lanes[session].can_run:
-                self._isolated(session, partial(self._advance, session))
-                return True
-        return False
+        """Advances the next session whose turn it is by one window; False when none has work.
+
+        Where windows overlap, all sessions that have work: one's frames come while another's window is made. On a CPU
+        the others would only wait for it, and so would the commands.
+        """
+        due = [session for session in self._turns if self.lanes[session].can_run]
+        if not due:
+            return False
+        self._turns.rotate(-1 - self._turns.index(due[0]))
+        begun: dict[str, tuple[Begun, float]] = {}
+        for session in due if self._overlaps else due[:1]:
+            self._isolated(session, partial(self._begin, session, begun))
+        for session, (window, begin_s) in begun.items():
+            self._isolated(session, partial(self._send, session, window, begin_s))
+        return True
 
     def _open(self, command: Open) -> None:
-        familiar = self._pipeline.is_familiar(command.picture)
         session: AnySession = self._pipeline.open_session(
             command.picture, seed=command.seed, profile=self._profile, interruptible=True
         )
+        familiar = session.familiar
         if self._recordings:
             session = self._recordings.begin_if_possible(
                 session, self._pipeline, command.picture, command.seed, command.session
@@ -114,17 +125,20 @@ class EngineLoop:
         Lane(
             self._pipeline.open_session(grey, profile=self._profile, interruptible=True), self.config.samples_per_frame
         ).close()
-        self._pipeline.is_familiar(grey)
 
-    def _advance(self, session: str) -> None:
-        lane = self.lanes[session]
+    def _begin(self, session: str, begun: dict[str, tuple[Begun, float]]) -> None:
         started = time.perf_counter()
-        if made := lane.advance():
-            numbers, images = made
-            compute_s = time.perf_counter() - started
-            if not self._post(Frames(session, lane.epoch, numbers, images, compute_s, lane.num_skipped)):
-                # The server does not read. Its watch ends the sessions; keeping the frames would only fill memory.
-                lane.num_skipped += len(numbers)
+        if window := self.lanes[session].begin():
+            begun[session] = window, time.perf_counter() - started
+
+    def _send(self, session: str, window: Begun, begin_s: float) -> None:
+        lane, started = self.lanes[session], time.perf_counter()
+        images = window.images()
+        # Time that was waited for others' windows is in theirs.
+        compute_s = begin_s + time.perf_counter() - started
+        if not self._post(Frames(session, lane.epoch, window.numbers, images, compute_s, lane.num_skipped)):
+            # The server does not read. Its watch ends the sessions; keeping the frames would only fill memory.
+            lane.num_skipped += len(window.numbers)
 
     def _close(self, session: str) -> None:
         if lane := self.lanes.pop(session, None):

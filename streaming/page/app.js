@@ -62,12 +62,12 @@ const secondsIn = () => (performance.now() - shown.since) / 1000;
 // A session
 
 async function start() {
-  if (!gallery.chosen) throw new Error("choose a portrait first");
   doctor.forgetSession();
   doctor.note({ state: "preparing" });
   show("preparing");
   $("start").disabled = $("portraits").disabled = true;
   $("unfamiliar").hidden = true;
+  if (!gallery.chosen) await gallery.load(); // the server did not answer when the page was opened
   const starting = (session = new Session({
     stream: (stream) => { $("video").srcObject = stream; },
     status: guarded(tell),
@@ -276,4 +276,6 @@ guarded(async () => {
   await Promise.all([listMicrophones(), doctor.check(), gallery.load()]);
   const model = await request("GET", "/ready");
   $("model").textContent = `${model.model}, ${model.width} × ${model.height} at ${model.fps} frames per second`;
+  $("pocket").hidden = model.model !== "pocket";
+  document.documentElement.style.setProperty("--aspect", `${model.width} / ${model.height}`);
 })();

@@ -43,7 +43,7 @@ export function diagnose(facts) {
 /** One sentence about all steps: the first that fails, else the first that warns, else how it stands. */
 export function verdict(steps) {
   const bad = steps.find(({ mark }) => mark === "fail") ?? steps.find(({ mark }) => mark === "warn");
-  if (bad) return { mark: bad.mark, text: `${bad.name}: ${bad.text}` };
+  if (bad) return { mark: bad.mark, text: `${bad.name}: ${bad.text[0].toLowerCase()}${bad.text.slice(1)}` };
   if (steps.some(({ mark }) => mark === "wait")) return { mark: "wait", text: "Still checking" };
   return { mark: "ok", text: steps.find(({ name }) => name === "Picture and sound").mark === "ok" ? "All is well" : "Ready" };
 }

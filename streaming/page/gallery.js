@@ -18,6 +18,8 @@ export class Gallery {
 
   async load() {
     const portraits = await request("GET", "/api/portraits");
+    if (!portraits.length) throw new Error("this server has no portraits; use your own picture");
+    this.element.replaceChildren();
     portraits.forEach((portrait, index) => this.add(portrait, index === 0));
   }
 

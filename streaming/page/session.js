@@ -3,6 +3,8 @@
 
 import { request } from "./http.js";
 
+const [MAX_TRIES, RETRY_MS] = [3, 700];
+
 /** The server's STUN and TURN servers, in the shape of RTCIceServer; most servers need none. */
 export async function iceServers() {
   try {
@@ -104,17 +106,23 @@ export class Session {
     return connection;
   }
 
-  #listen() {
+  /** Picture and sound may outlive the events: a proxy or a change of networks ends these, and they are asked for again. */
+  #listen(tries = 0) {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     this.events = new WebSocket(`${scheme}://${location.host}/api/sessions/${this.id}/events`);
     const kinds = { status: "status", caption: "caption", caption_end: "captionEnd" };
     this.events.addEventListener("message", ({ data }) => {
       const event = JSON.parse(data);
+      tries = 0;
       if (this.closed) return;
-      if (event.state === "ended") this.#end(event.reason ?? { code: "ended", message: "no reason given" });
+      if (event.type === "error") this.#end(event.error);
+      else if (event.state === "ended") this.#end(event.reason ?? { code: "ended", message: "no reason given" });
       else if (event.type in kinds) this.told[kinds[event.type]](event);
     });
-    this.events.addEventListener("close", () => this.#end({ code: "unreachable", message: "the server has gone" }));
+    this.events.addEventListener("close", () => {
+      if (tries === MAX_TRIES) this.#end({ code: "unreachable", message: "the server has gone" });
+      else setTimeout(() => this.closed || this.#listen(tries + 1), RETRY_MS);
+    });
   }
 
   #end(reason) {

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from avacast.bench import profile_run
 from avacast.bench.held_out_clip import HeldOutClip
 from avacast.bench.long_stream import Turns, long_run, resident_mb
+from avacast.engine.frame import Frame
 from avacast.engine.pipeline import Pipeline
-from avacast.engine.session import Frame
 
 
 def test_a_stream_is_whole_turns_of_the_clips_that_fit_twice(clip: HeldOutClip):

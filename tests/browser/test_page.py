@@ -257,6 +257,77 @@ def test_latency_and_skew_are_measured_and_drawn(server: str, open_page: OpenPag
     stop(page, server, session)
 
 
+def watch_events(page: Page) -> list[Any]:
+    """The page's websockets for events, as they are opened from now on."""
+    sockets: list[Any] = []
+
+    def pass_on(socket: Any) -> None:
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket("**/events", pass_on)
+    return sockets
+
+
+def test_events_that_break_are_asked_for_again(server: str, open_page: OpenPage):
+    """A proxy may end a quiet websocket; the picture never stopped, and captions go on."""
+    page = open_page(server)
+    sockets = watch_events(page)
+    session = start(page)
+    sockets[0].close()
+    deadline_s = time.monotonic() + 10
+    while len(sockets) < 2:
+        assert time.monotonic() < deadline_s, "the events were not asked for again"
+        page.wait_for_timeout(30)
+    page.fill("#text", "Here we are again.")
+    page.click("#speak")
+    page.wait_for_selector("#caption .heard")
+    assert page.get_attribute("#state", "data-state") == "live"
+    stop(page, server, session)
+
+
+def test_a_session_that_ended_while_the_events_were_away_is_told_as_ended(server: str, open_page: OpenPage):
+    page = open_page(server)
+    sockets = watch_events(page)
+    session = start(page)
+    sockets[0].close()
+    while httpx.delete(f"{server}/api/sessions/{session}").status_code != httpx.codes.NOT_FOUND:
+        pass
+    page.wait_for_selector("#state[data-state=failed]")
+    assert page.is_enabled("#start")
+
+
+def test_start_asks_again_for_portraits_that_did_not_come(server: str, open_page: OpenPage):
+    page = open_page(server)
+    page.route("**/api/portraits", lambda route: route.abort())
+    page.reload()
+    until(page, "document.getElementById('message').textContent.includes('does not answer')")
+    assert page.locator("#gallery img").count() == 0
+    page.unroute("**/api/portraits")
+    session = start(page)
+    assert page.locator("#gallery img").count() == 8
+    stop(page, server, session)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (832, 480), (480, 832)])
+def test_the_picture_has_the_shape_of_the_models(server: str, open_page: OpenPage, size: tuple[int, int]):
+    """Nothing of it is cut off, it stands in the middle, and what stands below it begins where it does."""
+    page = open_page(server)
+    ready = {"model": "wide", "width": size[0], "height": size[1], "fps": 25}
+    page.route("**/ready", lambda route: route.fulfill(json=ready))
+    page.reload()
+    until(page, "document.getElementById('model').textContent.startsWith('wide')")
+    assert page.locator("#pocket").is_hidden(), "what the pocket model cannot do is no other model's fault"
+    video, screen, controls = (page.locator(name).bounding_box() for name in ("#video", ".screen", ".controls"))
+    assert video
+    assert screen
+    assert controls
+    assert video["width"] / video["height"] == pytest.approx(size[0] / size[1], rel=0.01)
+    assert video["x"] + video["width"] / 2 == pytest.approx(screen["x"] + screen["width"] / 2, abs=1)
+    assert video["width"] <= screen["width"] + 1
+    assert (screen["x"], screen["width"]) == (controls["x"], controls["width"])
+
+
 def test_the_doctor_is_content_when_all_works(server: str, open_page: OpenPage):
     page = open_page(server)
     session = start(page)

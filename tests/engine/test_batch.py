@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from avacast.engine.batch import step
+from avacast.engine.errors import SessionClosed
+from avacast.engine.frame import Frame, Showing
+from avacast.engine.guidance import Conditioning
 from avacast.engine.networks import Networks
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.profile import ProfileName
@@ -79,6 +85,105 @@ def test_a_session_without_sound_holds_nobody_up(tiny_pipeline: Pipeline, noise_
     frames = [step([waiting, busy]) for _ in range(2)]
     assert [len(first) for first, _ in frames] == [0, 0]
     assert frames[1][1]
+
+
+class Faults:
+    """What was told of each session."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Session, Exception]] = []
+
+    def __call__(self, session: Session, error: Exception) -> None:
+        self.told.append((session, error))
+
+
+def closed(session: Session) -> None:
+    session.close()
+
+
+def without_decoder(session: Session) -> None:
+    """It fails when it begins to show."""
+    del session._decoder
+
+
+def with_odd_conditions(session: Session) -> None:
+    """Its pass cannot be run, neither with others nor alone."""
+    due = session.due()
+    assert due is not None
+    given = due.conditions
+    session._latents._conditions[due.number.window] = replace(given, audio=given.audio[..., :-1])
+
+
+@pytest.mark.parametrize("broken", [closed, without_decoder, with_odd_conditions])
+def test_the_fault_of_a_session_is_told_and_is_none_of_the_others(
+    tiny_pipeline: Pipeline, noise_3s: Samples, broken: Callable[[Session], None]
+):
+    """The others show what they show without it, whichever part of the step fails."""
+    before, failing, after = opened(tiny_pipeline, noise_3s, ["mic"] * 3)
+    broken(failing)
+    faults, shown, alone = Faults(), list[np.ndarray](), list[np.ndarray]()
+    for _ in range(4):
+        first, none, last = step([before, failing, after], faults)
+        assert none == []
+        shown += [frame.image for frame in (*first, *last)]
+    calm_before, _, calm_after = opened(tiny_pipeline, noise_3s, ["mic"] * 3)
+    for _ in range(4):
+        first, last = step([calm_before, calm_after])
+        alone += [frame.image for frame in (*first, *last)]
+    assert {session for session, _ in faults.told} == {failing}
+    assert np.abs(images(shown) - images(alone)).max() <= 1
+
+
+def test_without_anybody_to_tell_a_fault_is_raised(tiny_pipeline: Pipeline, noise_3s: Samples):
+    sessions = opened(tiny_pipeline, noise_3s, ["mic"] * 2)
+    sessions[0].close()
+    with pytest.raises(SessionClosed):
+        step(sessions)
+
+
+def test_all_begin_to_show_before_any_is_waited_for(
+    tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    """So that one's pictures are made while another's come to the host."""
+    order: list[str] = []
+    begin, frames = Session.begin_show, Showing.frames
+
+    def begin_show(session: Session) -> Showing:
+        order.append("begin")
+        return begin(session)
+
+    def wait(showing: Showing) -> list[Frame]:
+        order.append("wait")
+        return frames(showing)
+
+    monkeypatch.setattr(Session, "begin_show", begin_show)
+    monkeypatch.setattr(Showing, "frames", wait)
+    step(opened(tiny_pipeline, noise_3s, ["mic"] * 3))
+    assert order == ["begin"] * 3 + ["wait"] * 3
+
+
+def test_texts_and_pictures_are_joined_once_for_each_company(
+    released_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    """Pass after pass of the same sessions reads the very same tensors, and one alone reads its own."""
+    read: list[tuple[int | None, ...]] = []
+    velocity = Networks.velocity
+
+    def noted(
+        networks: Networks, latents: torch.Tensor, sigma: torch.Tensor, timestep: torch.Tensor, given: Conditioning
+    ) -> torch.Tensor:
+        read.append((id(given.text), id(given.image)))
+        return velocity(networks, latents, sigma, timestep, given)
+
+    monkeypatch.setattr(Networks, "velocity", noted)
+    sessions = opened(released_pipeline, noise_3s, ["mic"] * 2)
+    for _ in range(3):
+        step(sessions)
+    assert len(read) == 3
+    assert len(set(read)) == 1
+    step(sessions[:1])
+    assert released_pipeline.networks.text is not None
+    assert read[-1][0] == id(released_pipeline.networks.text.positive)
 
 
 def test_nothing_to_do_is_no_error(tiny_pipeline: Pipeline):

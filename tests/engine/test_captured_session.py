@@ -19,11 +19,12 @@ from avacast.engine.captured_session import (
     CapturedSession,
     captured_decoder,
     captured_loop,
+    captured_speech_encoder,
     captured_step,
 )
 from avacast.engine.graph_signature import GraphSignature, TensorSpec
 from avacast.engine.pipeline import Pipeline
-from avacast.engine.plan import PlannedDiT, Plans
+from avacast.engine.plan import PlannedDiT, PlannedSpeechEncoder, Plans
 from avacast.engine.profile import Profile, SamplerConfig, WindowConfig
 from avacast.engine.sample_tail import Samples
 from avacast.engine.session import Session, SessionState
@@ -72,6 +73,26 @@ def test_a_session_shows_the_same_with_captured_networks(kind: str, request: pyt
     run, step._graph._call = step._graph._call, lambda tensors: runs.append(1) or run(tensors)
     assert (frames_of(pipeline, sound) - frames_of(plain, sound)).abs().max() <= 1
     assert len(runs) >= 2 * plain.config.sampler.num_steps, "the windows ran in the graph"
+
+
+@pytest.mark.parametrize("kind", ["tiny_pipeline", "released_pipeline"])
+def test_a_session_hears_the_same_with_a_captured_speech_encoder(kind: str, request: pytest.FixtureRequest):
+    """Once a stream runs every run of the encoder is of one length, and is made in the graph; the first ones are not.
+
+    So in both alignments, the picture the same to the last bit; on a CPU the graph is the very call.
+    """
+    plain: Pipeline = request.getfixturevalue(kind)
+    config, networks = plain.config, plain.networks
+    with torch.inference_mode():
+        session = captured_speech_encoder(
+            networks.speech_encoder, StaticShape(config, config.profile("mic"), 1, torch.float32)
+        )
+    runs: list[int] = []
+    run, session._graph._call = session._graph._call, lambda tensors: runs.append(1) or run(tensors)
+    plans = Plans(speech_encoder=PlannedSpeechEncoder(networks.speech_encoder, [session]))
+    sound = (0.1 * np.random.default_rng(5).standard_normal(48_000)).astype(np.float32)
+    assert torch.equal(frames_of(Pipeline(config, replace(networks, plans=plans)), sound), frames_of(plain, sound))
+    assert len(runs) >= 4
 
 
 class CountedLoop:

@@ -30,6 +30,12 @@ def test_inspect_prints_sizes_networks_and_that_they_are_intact(bundle: Path, ca
     assert said.count("intact") == 4
 
 
+def test_inspect_looks_at_the_embedded_model_where_none_is_named(capsys: pytest.CaptureFixture[str]):
+    """As `avacast export` and `avacast verify` do."""
+    inspect_bundle()
+    assert "pocket: 256x256" in capsys.readouterr().out
+
+
 def test_inspect_finds_a_flipped_byte(bundle: Path):
     content = bytearray((bundle / "vae.safetensors").read_bytes())
     content[-1] ^= 1

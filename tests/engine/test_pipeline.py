@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from avacast.engine.bundle import embedded_bundle, load_bundle, write_bundle
 from avacast.engine.config import ModelConfig, VAEConfig
 from avacast.engine.errors import BadBundle, BadPortrait, BadSetting
+from avacast.engine.networks import Networks
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.portrait import Picture, load_portrait
 from avacast.engine.sample_tail import Samples
@@ -139,10 +141,31 @@ def test_a_picture_unlike_those_that_the_model_draws_is_known_as_such():
     """The embedded model was made for drawn faces: one of them is familiar, noise is not; other models take all."""
     pocket = Pipeline.load(embedded_bundle())
     drawn = sorted(Path(str(importlib.resources.files("avacast.gallery"))).glob("*.png"))
-    assert all(pocket.is_familiar(load_portrait(path)) for path in drawn[:3])
-    assert not pocket.is_familiar(PICTURE)
+    assert all(pocket.reference(load_portrait(path)).familiar for path in drawn[:3])
+    assert not pocket.reference(PICTURE).familiar
+    assert not pocket.open_session(PICTURE).familiar
     open_to_all = Pipeline(replace(pocket.config, familiar_psnr_db=None), pocket.networks)
-    assert open_to_all.is_familiar(PICTURE)
+    assert open_to_all.open_session(PICTURE).familiar
+
+
+def test_a_session_encodes_and_draws_its_picture_once(monkeypatch: pytest.MonkeyPatch):
+    """One drawing gives the frames' detail and says whether the picture is familiar: the first viewer waits less."""
+    pocket = Pipeline.load(embedded_bundle())
+    calls: list[str] = []
+    encode, decode = Networks.encode, Networks.decode
+
+    def counted_encode(self: Networks, frames: torch.Tensor) -> torch.Tensor:
+        calls.append("encode")
+        return encode(self, frames)
+
+    def counted_decode(self: Networks, *arguments: Any) -> Any:
+        calls.append("decode")
+        return decode(self, *arguments)
+
+    monkeypatch.setattr(Networks, "encode", counted_encode)
+    monkeypatch.setattr(Networks, "decode", counted_decode)
+    assert not pocket.open_session(PICTURE).familiar
+    assert calls == ["encode", "decode"]
 
 
 def test_frames_show_the_pictures_own_detail_where_the_model_asks_for_it(

@@ -14,15 +14,17 @@ from torch import Tensor
 from avacast.engine import session as session_module
 from avacast.engine.config import ModelConfig
 from avacast.engine.errors import BadAudio, BadSetting, SessionClosed
+from avacast.engine.frame import Frame
 from avacast.engine.networks import DecoderState, Networks
 from avacast.engine.noise import window_noise
 from avacast.engine.offline import offline_loop
+from avacast.engine.offload import Offload
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.portrait import Picture
 from avacast.engine.profile import Profile, ProfileName, SamplerConfig, WindowConfig
 from avacast.engine.reference import Reference, prepare_portrait
 from avacast.engine.sample_tail import Samples
-from avacast.engine.session import Frame, Session
+from avacast.engine.session import Session
 from avacast.engine.stream_decoder import StreamDecoder
 from avacast.engine.tiny_vae import StreamState
 from avacast.engine.windows import latents_for_frames
@@ -504,13 +506,48 @@ def test_frames_begun_are_the_frames_pulled(tiny_pipeline: Pipeline, noise_3s: S
     assert np.array_equal(np.stack(images), whole[: len(images)])
 
 
+@pytest.mark.parametrize("copies", [False, True], ids=["shared", "through the host"])
 def test_an_interruption_between_two_kept_states_shows_the_same(
-    tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
+    tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch, copies: bool
 ):
-    """Of a large decoder's state few are kept; what lies between is decoded once more, to the last bit."""
+    """Of a large decoder's state few are kept; what lies between is decoded once more, to the last bit.
+
+    So too where what is kept was copied to the host, as it is from a GPU.
+    """
     expected = [interrupted(tiny_pipeline, noise_3s, frame, noise_3s) for frame in (14, 33)]
     monkeypatch.setattr(session_module, "StreamDecoder", partial(StreamDecoder, small_bytes=0))
+    if copies:
+        monkeypatch.setattr(session_module, "Offload", partial(Offload, copies=True))
     again = [interrupted(tiny_pipeline, noise_3s, frame, noise_3s) for frame in (14, 33)]
     for (images, start), (same, same_start) in zip(expected, again, strict=True):
         assert start == same_start
         assert np.array_equal(images, same)
+
+
+def test_going_back_twice_through_the_host_is_going_back_twice(
+    tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    """A point serves more than once, to the last bit, and no line of latents that it holds is the session's own."""
+
+    def shown() -> tuple[np.ndarray, bool]:
+        """Frames of a session that is interrupted three times; whether its points share lines with it."""
+        session = tiny_pipeline.open_session(PICTURE, profile=LIVE, interruptible=True)
+        session.push(noise_3s)
+        frames = pull_all(session)
+        for place in (40, 12, 12):
+            start = session.interrupt(place)
+            session.push(noise_3s[start * 640 :][:20_000])
+            frames += pull_all(session)
+        assert session._rewind
+        present, *kept = (
+            {line.latents.data_ptr() for line in state.latents.ring[1].lines if line}
+            for state in (session.snapshot(), *session._rewind._states)
+        )
+        return np.stack([frame.image for frame in frames]), not present.isdisjoint(set[int]().union(*kept))
+
+    expected, shares = shown()
+    assert shares
+    monkeypatch.setattr(session_module, "Offload", partial(Offload, copies=True))
+    through_host, shares = shown()
+    assert not shares
+    assert np.array_equal(through_host, expected)

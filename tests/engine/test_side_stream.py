@@ -59,6 +59,22 @@ def test_what_is_fetched_is_what_was_there_when_it_was_asked_for(name: str):
     assert on_their_way.wait().device.type == "cpu"
 
 
+@pytest.mark.parametrize("name", DEVICES)
+def test_after_a_mark_what_was_made_before_it_is_there(name: str):
+    """What the line was given since may still be under way."""
+    device = torch.device(name)
+    side, total = SideStream(device), torch.zeros(1000, 1000, device=device)
+    for number in range(20):
+        with side.beside_main():
+            made = sent(torch.full((1000, 1000), float(number)), device) * 2
+            mark = side.mark()
+            made @ made
+        mark.join()
+        total += made
+    side.join()
+    assert total.eq(380).all()
+
+
 def test_sessions_of_a_device_share_its_lines():
     """Their networks' buffers are shared, so their work is done in turn."""
     assert lines_of(torch.device("cpu")) is lines_of(torch.device("cpu"))

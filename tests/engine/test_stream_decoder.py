@@ -9,12 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from avacast.engine.config import STABLEAVATAR_1_3B
 from avacast.engine.networks import Networks
+from avacast.engine.offload import Offload
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.precision import Precision
 from avacast.engine.reference_detail import ReferenceDetail
-from avacast.engine.resting_state import RestingState
+from avacast.engine.resting_state import PackedTensor, Resting, RestingState
 from avacast.engine.stream_decoder import MAX_BEHIND, DecoderPoint, StreamDecoder
+from avacast.engine.wan_vae import WanVAE
 
 PICTURES = np.random.default_rng(4).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
 
@@ -30,11 +33,28 @@ def latents_of(num: int) -> tuple[Tensor, ...]:
     return torch.randn(1, 16, num, 8, 8, generator=torch.Generator().manual_seed(3)).split(1, dim=2)
 
 
+def tensors_of(state: Resting | None) -> list[Tensor]:
+    """What a state holds."""
+    parts = () if state is None else state.past
+    return [
+        tensor for part in parts for tensor in ([part.low, part.high] if isinstance(part, PackedTensor) else [part])
+    ]
+
+
+@pytest.mark.parametrize("copies", [False, True], ids=["shared", "through the host"])
+@pytest.mark.parametrize("small_bytes", [0, 10**9])
 @pytest.mark.parametrize("detail", [None, ReferenceDetail(*PICTURES)])
-def test_going_back_to_any_point_shows_the_same_again(networks: Networks, detail: ReferenceDetail | None):
-    """To the last bit, also where the point is an older state and the latents since, and with the picture's detail."""
+def test_going_back_to_any_point_shows_the_same_again(
+    networks: Networks, detail: ReferenceDetail | None, small_bytes: int, copies: bool
+):
+    """To the last bit, also where the point is an older state and the latents since, with the picture's detail, and
+    where states were copied to the host meanwhile.
+    """
+    offload = Offload(networks.device, copies=copies)
     with torch.inference_mode():
-        decoder = StreamDecoder(networks, goes_back=True, detail=detail, small_bytes=0, packs=True)
+        decoder = StreamDecoder(
+            networks, goes_back=True, detail=detail, small_bytes=small_bytes, packs=True, offload=offload
+        )
         latents = latents_of(MAX_BEHIND + 5)
         points, shown = [decoder.point], list[Tensor]()
         for latent in latents:
@@ -59,6 +79,60 @@ def test_of_a_large_state_few_are_kept(networks: Networks):
     assert len(states) == 3, "none at the beginning, and two since"
     assert {type(state) for state in states.values()} == {type(None), RestingState}
     assert max(len(point.since) for point in points) == MAX_BEHIND
+
+
+@pytest.mark.parametrize("small_bytes", [0, 10**9])
+def test_of_states_that_leave_the_device_only_the_one_at_hand_is_held_there(networks: Networks, small_bytes: int):
+    """No point shares memory with it, so what they hold is the host's alone; going back does not change that."""
+    with torch.inference_mode():
+        offload = Offload(networks.device, copies=True)
+        decoder = StreamDecoder(networks, goes_back=True, small_bytes=small_bytes, packs=True, offload=offload)
+        points: list[DecoderPoint] = []
+        for latent in latents_of(MAX_BEHIND + 3):
+            decoder.decode(latent)
+            points.append(decoder.point)
+        for place in (len(points) - 1, 2, len(points) - 2):
+            decoder.go_to(points[place])
+            kept = {tensor.data_ptr() for point in points for tensor in tensors_of(point.state)}
+            assert kept
+            assert not kept & {tensor.data_ptr() for tensor in tensors_of(decoder._state)}
+
+
+class Counted(Offload):
+    """The way to the host for tensors without values: notes what left."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("meta"), copies=True)
+        self.away: set[int] = set()
+
+    def _leave(self, tensor: Tensor) -> Tensor:
+        left = torch.empty_like(tensor)
+        self.away.add(id(left))
+        return left
+
+
+def test_the_points_of_a_served_session_take_none_of_a_gpu():
+    """The released decoder at 512x512, with a point for each of 19 latent frames: a viewer is never further behind.
+
+    If its points stayed there would be two states beside the one at hand; on the host they cost latents only.
+    """
+    config, offload, points = STABLEAVATAR_1_3B, Counted(), list[DecoderPoint]()
+    with torch.device("meta"), torch.inference_mode():
+        vae = WanVAE(config.vae).to("meta", torch.bfloat16)
+        networks = replace(Networks.build(replace(config, dit=replace(config.dit, num_layers=1))), vae=vae)
+        decoder = StreamDecoder(networks, goes_back=True, packs=True, offload=offload)
+        for _ in range(19):
+            decoder.decode(torch.empty(1, 16, 1, *config.latent_size))
+            points.append(decoder.point)
+    held = [*tensors_of(decoder._state), *(tensor for point in points for tensor in tensors_of(point.state))]
+    held += [latents for point in points for latents in point.since]
+    num_bytes = {id(tensor): tensor.nbytes for tensor in held}
+    on_host = sum(size for tensor, size in num_bytes.items() if tensor in offload.away)
+    on_device = sum(num_bytes.values()) - on_host
+    print(f"of {(on_device + on_host) / 1e9:.2f} GB a GPU holds {on_device / 1e9:.2f} GB")
+    state = 0.75 * 1_239_678_976
+    assert on_host == pytest.approx(2 * state, rel=1e-3)
+    assert state < on_device < state + 10e6
 
 
 @pytest.mark.parametrize("goes_back", [True, False])

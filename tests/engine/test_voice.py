@@ -82,7 +82,7 @@ def test_threads_do_not_mix_their_words() -> None:
     assert names[0] == names[1]
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "a" * (MAX_TEXT_CHARS + 1)])
+@pytest.mark.parametrize("text", ["", "  \n", "...", "-", "a" * (MAX_TEXT_CHARS + 1)])
 def test_text_that_cannot_be_spoken_is_refused(text: str) -> None:
     """Nothing to say, or too much at once, is a BadText of one line."""
     with pytest.raises(BadText) as caught:
@@ -94,7 +94,22 @@ def test_an_unknown_voice_is_refused_and_the_next_one_speaks() -> None:
     """A wrong name is a BadSetting and leaves the library usable."""
     with pytest.raises(BadSetting, match="no voice"):
         Voice(language="nowhere").speak("Hello.")
+    with pytest.raises(BadSetting, match="no variant 'zz'"):
+        Voice(variant="zz").speak("Hello.")  # espeak-ng would take its plain voice and say nothing about it
     assert Voice().speak("Hello.").duration_s > 0.2
+
+
+def test_variants_are_known_in_any_case() -> None:
+    """`Whisper` whispers, though its file is called `whisper`."""
+    plain, whispered, capital = (
+        Voice(variant=name).speak("Hello there.").samples for name in ("", "whisper", "Whisper")
+    )
+
+    def hiss(samples: np.ndarray) -> float:
+        return float(np.abs(np.diff(samples)).mean() / np.abs(samples).mean())
+
+    assert hiss(whispered) > 1.5 * hiss(plain)
+    assert hiss(capital) > 1.5 * hiss(plain)
 
 
 @pytest.mark.parametrize("settings", [{"rate_wpm": 10}, {"pitch": 100}, {"pitch_range": -1}])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import selectors
+import socket
+import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -82,6 +86,57 @@ def gallery(tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray) -> Pa
     entry = {"name": "ada", "file": "ada.png", "alt": "Grey rows", "mouth_box": [60, 20, 80, 60]}
     (folder / "gallery.json").write_text(json.dumps([entry]))
     return folder
+
+
+@pytest.fixture(scope="module")
+def serve_tiny(load_tiny: partial[Pipeline], gallery: Path) -> Callable[..., AbstractContextManager[str]]:
+    """Runs a server of the tiny model; yields its address. Settings are those of `make_app`."""
+    from avacast.streaming.portraits import Portraits
+    from avacast.streaming.serve import make_server, serve_until_stopped
+    from avacast.streaming.server import make_app
+    from avacast.streaming.worker import Worker
+
+    @contextmanager
+    def serving(**settings: Any) -> Generator[str]:
+        listening = socket.create_server(("127.0.0.1", 0))
+        ready = threading.Event()
+        worker = Worker(load_tiny, num_threads=1)
+        server = make_server(make_app(worker, portraits=Portraits(gallery), **settings))
+        thread = threading.Thread(target=asyncio.run, args=(serve_until_stopped(server, worker, listening, ready.set),))
+        thread.start()
+        assert ready.wait(60)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+    return serving
+
+
+@pytest.fixture
+def client(base: str) -> Generator[httpx.Client]:
+    """Talks to the server of the module, which its fixture `base` runs."""
+    with httpx.Client(base_url=base, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def end(client: httpx.Client) -> Callable[[str], None]:
+    """Ends a session and waits until its place is free."""
+
+    def ending(name: str) -> None:
+        while client.delete(f"/api/sessions/{name}").status_code != httpx.codes.NOT_FOUND:
+            pass
+
+    return ending
+
+
+@pytest.fixture
+def session(client: httpx.Client, end: Callable[[str], None]) -> Generator[str]:
+    """A fresh session's name; ended, and its place free again, afterwards."""
+    name: str = client.post("/api/sessions", json={"portrait": "ada"}).raise_for_status().json()["id"]
+    yield name
+    end(name)
 
 
 class _JumpingSelector(selectors.DefaultSelector):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avacast.streaming.captions import CHAR_S, MAX_LINE_CHARS, Caption, Captions
+from avacast.streaming.captions import CHAR_S, MAX_LINE_CHARS, MAX_WORDS, Caption, Captions
 from avacast.streaming.tts import Word
 
 
@@ -77,6 +77,18 @@ def test_without_times_words_are_spread_evenly():
     captions.add([Word("four", 0, 1), Word("four", 1, 2)])
     captions.stretch(30.0)
     assert captions.at(1.5) == Caption(("four", "four"), 2)
+
+
+def test_an_utterance_of_hours_keeps_the_words_of_its_last_half_hour():
+    """Memory is bounded, and the words that are being heard are still shown."""
+    captions = Captions("")
+    for number in range(3 * MAX_WORDS):
+        captions.add([Word(f"{number}.", float(number), number + 1.0)])
+        assert captions.at(number + 0.5) == Caption((f"{number}.",), 1)
+    assert captions.at(MAX_WORDS) is None
+    captions.add(timed(*(["all"] * (3 * MAX_WORDS))))
+    assert captions.at(3 * MAX_WORDS - 1)
+    assert captions.at(0) is None
 
 
 @pytest.mark.parametrize("text", ["", "   "])

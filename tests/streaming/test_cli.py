@@ -97,6 +97,14 @@ def test_help_teaches_with_examples_and_loads_no_model_library():
         assert said in done.stdout
 
 
+def test_the_list_of_commands_is_not_cut_short():
+    """What a command does is told to the end of its first sentence."""
+    for group in ([], ["bench"], ["train"]):
+        commands = avacast(*group, "--help").out.partition("Commands:")[2]
+        assert len(commands.splitlines()) > 4
+        assert "..." not in commands
+
+
 def test_a_bare_avacast_shows_the_help_and_each_command_has_examples():
     assert "Usage: avacast" in avacast().out
     for command in ("render", "say"):
@@ -191,7 +199,15 @@ def test_one_flipped_byte_of_a_model_is_told_in_one_line(
         (["render", "a.png", "b.wav", "--output", "/no/such/out.mp4"], 2, "there is no folder"),
         (["say", "   ", "--portrait", "FACE"], 3, "no text"),
         (["say", "Hello", "--portrait", "FACE", "--rate", "5"], 2, "80 to 450"),
+        (["render", "a.png", "b.wav", "--seed", "-1"], 2, "see `avacast render --help`"),
+        (["render", "a.png", "b.wav", "--profile", "fast"], 2, "'--profile': 'fast' is not one of"),
         (["say", "Hello", "--portrait", "FACE", "--bundle", "/no/model"], 3, "no model folder"),
+        (["say", "...", "--portrait", "FACE"], 3, "nothing that can be spoken"),
+        (["say", "Hello", "--portrait", "FACE", "--voice", "zz"], 2, "no variant 'zz'"),
+        (["serve", "--bundle", "/no/model"], 3, "no model folder"),
+        (["render", "FACE", "b.wav", "--bundle", "/tmp"], 3, "no model folder at /tmp"),
+        (["replay", "/tmp"], 2, "there is no recording at /tmp"),
+        (["serve", "--host", "no.such.host.invalid"], 5, "choose another with --host"),
         (["say", "Hello", "--portrait", "nobody"], 3, "there is no picture 'nobody'"),
     ],
 )

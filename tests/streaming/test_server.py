@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import socket
-import threading
-from collections.abc import Generator
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -20,50 +17,16 @@ from aiortc.mediastreams import MediaStreamError
 from PIL import Image
 from websockets.sync.client import connect
 
-from avacast.engine.pipeline import Pipeline
-from avacast.streaming.portraits import Portraits
-from avacast.streaming.serve import make_server, serve_until_stopped
-from avacast.streaming.server import make_app
-from avacast.streaming.worker import Worker
-
 MAX_SESSIONS = 2
+
+Serve = Callable[..., AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="module")
-def base(load_tiny: partial[Pipeline], gallery: Path) -> Generator[str]:
-    """Address of a running server with the tiny model and a gallery of one portrait."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    ready = threading.Event()
-    worker = Worker(load_tiny, num_threads=1)
-    server = make_server(make_app(worker, max_sessions=MAX_SESSIONS, portraits=Portraits(gallery)))
-    serving = serve_until_stopped(server, worker, listening, ready.set)
-    thread = threading.Thread(target=asyncio.run, args=(serving,))
-    thread.start()
-    assert ready.wait(60)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-@pytest.fixture
-def client(base: str) -> Generator[httpx.Client]:
-    with httpx.Client(base_url=base, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def session(client: httpx.Client) -> Generator[str]:
-    """A fresh session; ended, and its place free again, afterwards."""
-    name: str = client.post("/api/sessions", json={"portrait": "ada"}).raise_for_status().json()["id"]
-    yield name
-    end(client, name)
-
-
-def end(client: httpx.Client, name: str) -> None:
-    """Ends a session and waits until its place is free."""
-    while client.delete(f"/api/sessions/{name}").status_code != 404:
-        pass
+def base(serve_tiny: Serve) -> Generator[str]:
+    """Address of a running server."""
+    with serve_tiny(max_sessions=MAX_SESSIONS) as address:
+        yield address
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:
@@ -153,19 +116,32 @@ def test_bad_requests_are_refused_with_a_code(client: httpx.Client, body: bytes,
     assert error_of(response) == expected
 
 
+@pytest.mark.parametrize("body", [b"{", b"", b"[]", b"3"])
+def test_a_body_that_is_no_object_is_told_to_be_one(client: httpx.Client, body: bytes):
+    for headers in ({"Content-Type": "application/json"}, {"Content-Type": "text/plain"}):
+        response = client.post("/api/sessions", content=body, headers=headers)
+        assert error_of(response) == (400, "bad_request")
+        assert response.json()["error"]["message"].startswith("the body is ")
+
+
 def test_requests_from_other_sites_are_refused(client: httpx.Client):
     response = client.post("/api/sessions", json={"portrait": "ada"}, headers={"Origin": "https://evil.example"})
     assert error_of(response) == (403, "foreign_origin")
 
 
 def test_unknown_paths_and_sessions(client: httpx.Client):
-    assert error_of(client.get("/nothing")) == (404, "not_found")
+    nothing = client.get("/nothing")
+    assert error_of(nothing) == (404, "not_found")
+    assert nothing.json()["error"]["message"] == "there is nothing at /nothing; the page is at /"
+    taken = client.get("/v1/whep")
+    assert error_of(taken) == (405, "method_not_allowed")
+    assert taken.json()["error"]["message"] == "/v1/whep does not take GET"
     assert error_of(client.get("/page/../server.py")) == (404, "not_found")
     assert error_of(client.post("/api/sessions/nobody/say", json={"text": "hello"})) == (404, "not_found")
     assert error_of(client.delete("/api/sessions/nobody")) == (404, "not_found")
 
 
-def test_no_place_left_is_503_with_a_time_to_come_back(client: httpx.Client, session: str):
+def test_no_place_left_is_503_with_a_time_to_come_back(client: httpx.Client, session: str, end: Callable[[str], None]):
     assert session
     others: list[str] = []
     while (response := client.post("/api/sessions", json={"portrait": "ada"})).status_code == 201:
@@ -175,7 +151,7 @@ def test_no_place_left_is_503_with_a_time_to_come_back(client: httpx.Client, ses
     assert len(others) == MAX_SESSIONS - 1
     for other in others:
         assert client.delete(f"/api/sessions/{other}").status_code == 204
-        end(client, other)
+        end(other)
 
 
 @pytest.mark.parametrize("text", ["", "   "])

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from fractions import Fraction
-from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import aioice
@@ -23,21 +21,18 @@ from aioice import stun
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from websockets.sync.client import connect
 
-from avacast.engine.pipeline import Pipeline
 from avacast.streaming.ice_link import IceLink
 from avacast.streaming.ice_servers import ice_servers
 from avacast.streaming.origins import Origins
-from avacast.streaming.portraits import Portraits
 from avacast.streaming.sdp_fragment import format_fragment, parse_fragment
-from avacast.streaming.serve import make_server, serve_until_stopped
-from avacast.streaming.server import make_app
 from avacast.streaming.webrtc_config import WebRTCConfig
-from avacast.streaming.worker import Worker
 
 SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 FRIEND = "https://player.example"
 MAX_SESSIONS = 2
+
+Serve = Callable[..., AbstractContextManager[str]]
 
 
 class StunServer(asyncio.DatagramProtocol):
@@ -71,38 +66,11 @@ def stun_port() -> Generator[int]:
 
 
 @pytest.fixture(scope="module")
-def base(load_tiny: partial[Pipeline], gallery: Path, stun_port: int) -> Generator[str]:
-    """Address of a running server with the tiny model and a gallery of one portrait."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    ready = threading.Event()
-    worker = Worker(load_tiny, num_threads=1)
+def base(serve_tiny: Serve, stun_port: int) -> Generator[str]:
+    """Address of a running server."""
     webrtc = WebRTCConfig(ice_servers=ice_servers([f"stun:127.0.0.1:{stun_port}"]))
-    app = make_app(
-        worker, max_sessions=MAX_SESSIONS, portraits=Portraits(gallery), webrtc=webrtc, origins=Origins([FRIEND])
-    )
-    server = make_server(app)
-    thread = threading.Thread(target=asyncio.run, args=(serve_until_stopped(server, worker, listening, ready.set),))
-    thread.start()
-    assert ready.wait(60)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-@pytest.fixture
-def client(base: str) -> Generator[httpx.Client]:
-    with httpx.Client(base_url=base, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def session(client: httpx.Client) -> Generator[str]:
-    """A fresh session; ended, and its place free again, afterwards."""
-    name: str = client.post("/api/sessions", json={"portrait": "ada"}).raise_for_status().json()["id"]
-    yield name
-    while client.delete(f"/api/sessions/{name}").status_code != 404:
-        pass
+    with serve_tiny(max_sessions=MAX_SESSIONS, webrtc=webrtc, origins=Origins([FRIEND])) as address:
+        yield address
 
 
 def num_places(client: httpx.Client) -> int:

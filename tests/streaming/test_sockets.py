@@ -6,12 +6,10 @@ import asyncio
 import base64
 import contextlib
 import json
-import socket
 import threading
 import time
-from collections.abc import Generator, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -22,17 +20,15 @@ from websockets.asyncio.server import serve as serve_websocket
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
-from avacast.engine.pipeline import Pipeline
-from avacast.streaming.portraits import Portraits
-from avacast.streaming.serve import MAX_WEBSOCKET_BYTES, make_server, serve_until_stopped
-from avacast.streaming.server import make_app
+from avacast.streaming.serve import MAX_WEBSOCKET_BYTES
 from avacast.streaming.speech_client import SpeechClient, SpeechRefused
 from avacast.streaming.tts_catalogue import tts_factory
 from avacast.streaming.tts_espeak import EspeakTTS
 from avacast.streaming.utterance import Interrupted
-from avacast.streaming.worker import Worker
 
 RATE_HZ = 24_000
+Serve = Callable[..., AbstractContextManager[str]]
+
 START = {"type": "start", "sample_rate": RATE_HZ, "utterance_id": "u"}
 
 
@@ -85,21 +81,11 @@ def vendor() -> Generator[ElevenLabsMock]:
 
 
 @pytest.fixture(scope="module")
-def base(load_tiny: partial[Pipeline], gallery: Path, vendor: ElevenLabsMock) -> Generator[str]:
+def base(serve_tiny: Serve, vendor: ElevenLabsMock) -> Generator[str]:
     """Address of a running server as `--tts elevenlabs` makes it."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    ready = threading.Event()
-    worker = Worker(load_tiny, num_threads=1)
     make_tts = tts_factory("elevenlabs", {"ELEVENLABS_API_KEY": "the-key"}, url=vendor.url)
-    app = make_app(worker, max_sessions=2, portraits=Portraits(gallery), make_tts=make_tts)
-    server = make_server(app)
-    thread = threading.Thread(target=asyncio.run, args=(serve_until_stopped(server, worker, listening, ready.set),))
-    thread.start()
-    assert ready.wait(60)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
+    with serve_tiny(max_sessions=2, make_tts=make_tts) as address:
+        yield address
 
 
 @pytest.fixture
@@ -251,6 +237,18 @@ def test_the_client_speaks_with_any_service_and_can_interrupt(audio: str):
             assert finished.playback_position == cleared.playback_position < 15
 
     asyncio.run(scenario())
+
+
+def test_what_is_streamed_in_is_captioned_for_everybody_who_watches(audio: str, session: str):
+    async def scenario() -> None:
+        async with SpeechClient(audio) as client:
+            assert not (await client.say(EspeakTTS(), "Hello.")).interrupted
+
+    with connect(f"{session.replace('http', 'ws')}/events") as events:
+        asyncio.run(scenario())
+        told = until(events, "caption")
+        assert (told["words"], told["num_heard"]) == (["Hello."], 1)
+        assert until(events, "caption_end")["utterance"] == told["utterance"]
 
 
 def test_typed_text_goes_through_the_configured_vendor(session: str, vendor: ElevenLabsMock):

@@ -71,6 +71,23 @@ def test_the_embedded_voice_is_heard_and_its_length_told():
     asyncio.run(scenario())
 
 
+def test_a_fault_in_a_service_is_raised_and_nobody_waits_for_ever():
+    """Whoever asked is told, as of any other fault; the next text is spoken."""
+
+    async def scenario() -> None:
+        said: list[Utterance] = []
+        tts = Scripted([ZeroDivisionError("a bug")])
+        speaker = Speaker(tts, said.append, ignore)
+        with pytest.raises(ZeroDivisionError):
+            async with asyncio.timeout(5):
+                await speaker.say("Hello.")
+        tts.script = [SECOND]
+        assert await speaker.say("Hello.") == pytest.approx(1.0)
+        await speaker.aclose()
+
+    asyncio.run(scenario())
+
+
 def test_speech_is_heard_while_it_comes():
     """The answer comes with the second piece: the length is an estimate then, and the utterance goes on."""
 

@@ -10,12 +10,16 @@ import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from avacast.engine.errors import Unavailable
 from avacast.streaming.speech_client import MAX_UNSENT_BYTES, SpeechClient, SpeechRefused
+from avacast.streaming.speech_messages import REQUEST
+from avacast.streaming.speech_protocol import MAX_MESSAGE_BYTES
+from avacast.streaming.tts import Pcm, Word, Words
 from avacast.streaming.utterance import Interrupted
 
 RATE_HZ = 24_000
@@ -107,6 +111,51 @@ def test_a_refusal_is_raised_once_with_its_code():
             assert await client.start(RATE_HZ) == "u"
 
     asyncio.run(scenario())
+
+
+class TimedTTS:
+    """A service that says how it speaks, the words of its last piece after it."""
+
+    sample_rate_hz = RATE_HZ
+
+    async def speak(self, text: str) -> AsyncGenerator[Pcm | Words]:
+        assert text == "Hello there."
+        yield Pcm(bytes(RATE_HZ))
+        yield Words((Word("Hello", 0.0, 0.25), Word("there.", 0.25, 0.5)))
+        yield Words(tuple(Word("ü\t" * 1_000, 0.5, 0.5) for _ in range(40)))
+
+    async def aclose(self) -> None:
+        return
+
+
+def test_what_a_service_says_is_told_with_its_sound():
+    """The text with the start, for services that tell no times; words in messages that the server takes."""
+    requests: list[dict[str, Any]] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        async for message in connection:
+            if isinstance(message, bytes):
+                continue
+            requests.append(json.loads(message))
+            REQUEST.validate_json(message)
+            assert len(message.encode()) <= MAX_MESSAGE_BYTES
+            if requests[-1]["type"] == "start":
+                await answer(connection, "ready", utterance_id="u", limit_ms=10_000)
+            elif requests[-1]["type"] == "flush":
+                await answer(
+                    connection, "playback_finished", utterance_id="u", playback_position=0.5, interrupted=False
+                )
+
+    async def scenario() -> None:
+        async with connected(handler) as client:
+            await client.say(TimedTTS(), "Hello there.")
+
+    asyncio.run(scenario())
+    start, words, *many, flush, _ = requests
+    assert start["text"] == "Hello there."
+    assert words == {"type": "words", "words": ["Hello", "there."], "start": [0.0, 0.25], "end": [0.25, 0.5]}
+    assert [message["type"] for message in (*many, flush)] == ["words", "words", "flush"]
+    assert sum(len(message["words"]) for message in many) == 40
 
 
 @pytest.mark.parametrize(("answers", "reason"), [([], "closed"), (["{}"], "not of this protocol")])

@@ -20,6 +20,7 @@ from starlette.websockets import WebSocket
 from avacast.streaming.live_session import FADE, LiveSession
 from avacast.streaming.messages import Frames, Ready
 from avacast.streaming.pcm_stream import PcmStream
+from avacast.streaming.session_events import Event
 from avacast.streaming.speech_connection import MAX_ERRORS, MAX_REPLIES_WAITING, SpeechConnection
 from avacast.streaming.speech_credit import HIGH_WATER_MS
 from avacast.streaming.utterance import Utterance
@@ -72,6 +73,7 @@ class Room:
         self.session = LiveSession("s", STILL, engine, Ready("m", 25, 64, 64, "float32"), self.on_ended)
         self.heard: list[np.ndarray] = []
         self.pictures = 0
+        self.told: list[Event] = []
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._look())]
 
     @property
@@ -86,6 +88,9 @@ class Room:
 
     def clear(self) -> tuple[float, int]:
         return self.session.clear(), self.session.epoch
+
+    def tell(self, event: Event) -> None:
+        self.told.append(event)
 
     def sound(self) -> np.ndarray:
         """Everything heard so far, int16 at 48 kHz."""
@@ -226,6 +231,70 @@ def test_a_stream_faster_than_real_time_is_heard_whole_and_in_one_piece(run: Run
             (started,) = [reply for reply in client.replies if reply["type"] == "playback_started"]
             assert round(started["pts"] * 48_000) == pytest.approx(first, abs=3)
             assert [reply for reply in client.replies if reply["type"] == "error"] == []
+
+    run(scenario())
+
+
+def test_what_is_streamed_is_captioned_as_it_is_heard(run: Run):
+    """Words with their times, told with the sound: each is shown when its sound leaves, and the end is told once."""
+
+    async def scenario() -> None:
+        async with speaking() as (room, client):
+            client.send(speech(1.0).tobytes())
+            client.send({"type": "words", "words": ["Hello", "there."], "start": [0.2, 0.6], "end": [0.6, 1]})
+            started = await client.reply("playback_started")
+            while len(room.told) < 2:  # noqa: ASYNC110  # virtual time costs nothing
+                await asyncio.sleep(0.005)
+            heard_s = asyncio.get_running_loop().time() - client.times[client.replies.index(started)]
+            assert heard_s == pytest.approx(0.6, abs=0.04)
+            client.send({"type": "words", "words": ["Bye."], "start": [1], "end": [1.5]})
+            client.send(speech(0.5).tobytes())
+            client.send({"type": "flush"})
+            await client.reply("playback_finished")
+            hello = {"type": "caption", "utterance": "u", "words": ["Hello", "there."]}
+            assert room.told == [
+                {**hello, "num_heard": 1},
+                {**hello, "num_heard": 2},
+                {"type": "caption", "utterance": "u", "words": ["Bye."], "num_heard": 1},
+                {"type": "caption_end", "utterance": "u", "interrupted": False},
+            ]
+
+    run(scenario())
+
+
+def test_a_text_without_times_is_captioned_too_and_goes_on_after_a_resume(run: Run):
+    """The start's words are spread over the sound; an interruption ends them, and what is resumed shows its own."""
+
+    async def scenario() -> None:
+        async with speaking() as (room, client):
+            client.send({"type": "flush"})
+            client.send({"type": "start", "sample_rate": RATE_HZ, "utterance_id": "v", "text": "four four four four"})
+            client.send(speech(4.0).tobytes()[:65_000])
+            client.send(speech(4.0).tobytes()[65_000:130_000])
+            client.send(speech(4.0).tobytes()[130_000:])
+            client.send({"type": "flush"})
+            while len(room.told) < 2:  # noqa: ASYNC110  # virtual time costs nothing
+                await asyncio.sleep(0.005)
+            client.send({"type": "clear"})
+            cleared = await client.reply("cleared")
+            assert cleared["playback_position"] == pytest.approx(1.0, abs=0.04)
+            assert room.told[-1] == {"type": "caption_end", "utterance": "v", "interrupted": True}
+            num_told = len(room.told)
+            client.send({"type": "resume"})
+            await client.reply("playback_finished", 2)
+            assert [event.get("num_heard") for event in room.told[num_told:]] == [2, 3, 4, None]
+            assert room.told[-1] == {"type": "caption_end", "utterance": "v", "interrupted": False}
+
+    run(scenario())
+
+
+def test_sound_without_words_has_no_captions(run: Run):
+    async def scenario() -> None:
+        async with speaking() as (room, client):
+            client.send(speech(0.5).tobytes())
+            client.send({"type": "flush"})
+            await client.reply("playback_finished")
+            assert room.told == []
 
     run(scenario())
 

@@ -20,10 +20,13 @@ from avacast.streaming.speech_protocol import (
     SpeechError,
     SpeechProtocol,
     TakeUp,
+    Timed,
 )
+from avacast.streaming.tts import Word
 
 START = '{"type":"start","sample_rate":24000,"utterance_id":"one"}'
 FLUSH = '{"type":"flush"}'
+WORDS = '{"type":"words","words":["Hello","there."],"start":[0,0.4],"end":[0.4,0.9]}'
 CLEAR = '{"type":"clear"}'
 CLOSE = '{"type":"close"}'
 
@@ -56,6 +59,16 @@ NONSENSE = {
     "long encoding": (json.dumps({"type": "start", "sample_rate": 24000, "encoding": "x" * 60_000}), "bad_format"),
     "audio before start": (b"\0\0", "not_started"),
     "flush before start": (FLUSH, "not_started"),
+    "words before start": (WORDS, "not_started"),
+    "words without times": ('{"type":"words","words":["a"],"start":[],"end":[]}', "bad_message"),
+    "words before the beginning": ('{"type":"words","words":["a"],"start":[-1],"end":[0]}', "bad_message"),
+    "words never": ('{"type":"words","words":["a"],"start":[NaN],"end":[Infinity]}', "bad_message"),
+    "many words": (
+        json.dumps({"type": "words", "words": ["a"] * 1025, "start": [0] * 1025, "end": [0] * 1025}),
+        "bad_message",
+    ),
+    "long word": (json.dumps({"type": "words", "words": ["a" * 257], "start": [0], "end": [0]}), "bad_message"),
+    "long text": (json.dumps({"type": "start", "sample_rate": 24000, "text": "x" * 10_001}), "bad_message"),
     "big text": (" " * (MAX_MESSAGE_BYTES + 1), "message_too_big"),
     "big audio": (bytes(MAX_MESSAGE_BYTES + 2), "message_too_big"),
 }
@@ -116,6 +129,16 @@ def test_after_a_clear_the_rest_of_the_utterance_is_dropped_without_complaint():
     assert protocol.receive(START, 0) == Begin("one", 24_000)
 
 
+def test_what_is_said_may_be_told_with_the_start_or_word_by_word():
+    """Times of words are in the shape of the speech services that tell them; those of a cut utterance are dropped."""
+    protocol = SpeechProtocol()
+    start = json.dumps({"type": "start", "sample_rate": 24_000, "utterance_id": "one", "text": "Hello there."})
+    assert protocol.receive(start, 0) == Begin("one", 24_000, "Hello there.")
+    assert protocol.receive(WORDS, 0) == Timed((Word("Hello", 0, 0.4), Word("there.", 0.4, 0.9)))
+    protocol.receive(CLEAR, 0)
+    assert protocol.receive(WORDS, 0) is None
+
+
 def test_a_resume_is_handed_on_in_any_state():
     """Whether there is anything to take up is the session's to know."""
     protocol = SpeechProtocol()
@@ -150,7 +173,7 @@ def test_the_limit_is_told_when_there_is_room_again():
 
 
 MESSAGES = st.one_of(
-    st.sampled_from([START, FLUSH, CLEAR, CLOSE, b"\0\0", b"\0"]),
+    st.sampled_from([START, WORDS, FLUSH, CLEAR, CLOSE, b"\0\0", b"\0"]),
     st.text(max_size=40),
     st.binary(max_size=40),
     st.recursive(
@@ -173,9 +196,9 @@ def test_whatever_comes_only_coded_refusals_escape(messages: list[tuple[str | by
         except SpeechError as error:
             codes.add(error.code)
             continue
-        if isinstance(action, Sound | End):
+        if isinstance(action, Sound | Timed | End):
             assert open_utterance
-        if action is not None and not isinstance(action, Sound):
+        if action is not None and not isinstance(action, Sound | Timed):
             open_utterance = isinstance(action, Begin)
         flow = protocol.flow(buffered_ms)
         assert flow is None or REPLY.validate_json(flow.model_dump_json()) == flow

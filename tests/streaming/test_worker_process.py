@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avacast.engine.pipeline import Pipeline
-from avacast.streaming.lane import IDLE_AFTER, MAX_AHEAD, MAX_WAITING, Lane
+from avacast.streaming.lane import IDLE_AFTER, MAX_AHEAD, MAX_WAITING, Begun, Lane
 from avacast.streaming.messages import Audio, Close, Cut, Ended, Event, Frames, Open, Opened
 from avacast.streaming.worker_process import EngineLoop
 
@@ -65,6 +65,103 @@ def test_sessions_take_turns(engine: tuple[EngineLoop, list[Event]], picture: np
     turns = [event.session for event in events if isinstance(event, Frames)]
     assert len(turns) >= 4
     assert all(first != second for first, second in pairwise(turns))
+
+
+@pytest.fixture
+def overlapping(load_tiny: Callable[[], Pipeline]) -> tuple[EngineLoop, list[Event]]:
+    """A loop that begins all windows before it waits for any, as on a GPU."""
+    events: list[Event] = []
+
+    def post(event: Event) -> bool:
+        events.append(event)
+        return True
+
+    return EngineLoop(load_tiny(), post, overlaps=True), events
+
+
+def test_sessions_that_overlap_get_the_frames_that_they_get_in_turn(
+    engine: tuple[EngineLoop, list[Event]], overlapping: tuple[EngineLoop, list[Event]], picture: np.ndarray
+):
+    """Every session, frame by frame; and none is waited for before all that have work have begun."""
+    noise = np.random.default_rng(0).standard_normal((50, 640)).astype(np.float32)
+    shown: list[dict[str, list[np.ndarray]]] = []
+    for loop, events in (engine, overlapping):
+        for seed, session in enumerate("abc"):
+            loop.handle(Open(session, picture, seed))
+        for number in range(50):
+            for quieter, session in enumerate("abc", 1):
+                loop.handle(Audio(session, number, noise[number] / quieter, number))
+            while loop.step():
+                pass
+        made = [event for event in events if isinstance(event, Frames)]
+        assert {event.num_skipped for event in made} == {0}
+        shown.append({s: [image for event in made if event.session == s for image in event.images] for s in "abc"})
+        assert frames_of(events, "a") == list(range(len(shown[-1]["a"])))
+    in_turn, together = shown
+    for session in "abc":
+        assert np.array_equal(np.stack(in_turn[session]), np.stack(together[session]))
+
+
+def test_all_sessions_begin_before_one_is_waited_for(
+    overlapping: tuple[EngineLoop, list[Event]], picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    loop, events = overlapping
+    for session in ("a", "b", "c"):
+        loop.handle(Open(session, picture, 0))
+        feed(loop, session, 40)
+    order: list[str] = []
+    begin, images = Lane.begin, Begun.images
+    monkeypatch.setattr(Lane, "begin", lambda lane: (order.append("begin"), begin(lane))[1])
+    monkeypatch.setattr(Begun, "images", lambda begun: (order.append("wait"), images(begun))[1])
+    for number in range(40, 40 + MAX_WAITING):
+        for session in ("a", "b", "c"):
+            loop.handle(Audio(session, number, SILENCE, number))
+    events.clear()
+    assert loop.step()
+    assert order == ["begin"] * 3 + ["wait"] * 3
+    assert sorted(event.session for event in events if isinstance(event, Frames)) == ["a", "b", "c"]
+
+
+class Fault(Exception):
+    """What no session is meant to raise."""
+
+
+@pytest.mark.parametrize("failing", ["begin", "images"])
+def test_a_fault_among_sessions_that_overlap_ends_its_own_session_only(
+    overlapping: tuple[EngineLoop, list[Event]], picture: np.ndarray, monkeypatch: pytest.MonkeyPatch, failing: str
+):
+    """Whether it fails when it begins or when its frames are waited for, those beside it in the step get theirs."""
+    loop, events = overlapping
+    for session in ("a", "b", "c"):
+        loop.handle(Open(session, picture, 0))
+        feed(loop, session, 40)
+    faulty = loop.lanes["b"]
+    begin, images, windows = Lane.begin, Begun.images, list[Begun]()
+
+    def begin_or_fail(lane: Lane) -> Begun | None:
+        if lane is faulty and failing == "begin":
+            raise Fault
+        begun = begin(lane)
+        if lane is faulty and begun:
+            windows.append(begun)
+        return begun
+
+    def images_or_fail(begun: Begun) -> np.ndarray:
+        if any(begun is window for window in windows):
+            raise Fault
+        return images(begun)
+
+    monkeypatch.setattr(Lane, "begin", begin_or_fail)
+    monkeypatch.setattr(Begun, "images", images_or_fail)
+    for number in range(40, 40 + MAX_WAITING):
+        for session in ("a", "b", "c"):
+            loop.handle(Audio(session, number, SILENCE, number))
+    events.clear()
+    assert loop.step()
+    assert [(event.session, event.code) for event in events if isinstance(event, Ended)] == [("b", "engine_failed")]
+    assert [event.session for event in events if isinstance(event, Frames)] == ["a", "c"]
+    assert list(loop.lanes) == ["a", "c"]
+    assert loop.step()
 
 
 def test_a_fault_ends_its_own_session_only(engine: tuple[EngineLoop, list[Event]], picture: np.ndarray):
