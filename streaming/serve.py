@@ -159,7 +159,14 @@ def serve(
             origins=origins,
         )
         announce = partial(typer.echo, f"avacast is live on {_url(host, port)}")
-        asyncio.run(serve_until_stopped(make_server(app), worker, listening, announce))
+        server = make_server(app)
+        try:
+            asyncio.run(serve_until_stopped(server, worker, listening, announce))
+        except SystemExit:
+            # uvicorn ends in order on SIGTERM and then raises the signal once more. Asked to stop and stopped is
+            # success; a signal that comes before it serves ends this command as it ends any other.
+            if not server.should_exit:
+                raise
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -43,9 +43,12 @@ def free_port() -> int:
         return listening.getsockname()[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_is_live_and_a_signal_ends_all_of_it(bundle: Path, number: signal.Signals):
-    """The signal goes to the whole process group, as from a terminal: within five seconds nothing is left."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_it_says_where_it_is_live_and_a_signal_ends_all_of_it(bundle: Path, number: signal.Signals, code: int):
+    """The signal goes to the whole process group, as from a terminal: within five seconds nothing is left.
+
+    A service manager asks by SIGTERM, and takes 0 for an orderly end.
+    """
     port = free_port()
     process = serve("--port", str(port), "--bundle", str(bundle), "--threads", "1")
     assert process.stdout
@@ -54,6 +57,7 @@ def test_it_says_where_it_is_live_and_a_signal_ends_all_of_it(bundle: Path, numb
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=10)
     assert time.monotonic() - started < 5
+    assert process.returncode == code
     assert "Traceback" not in errors
     assert group_ends(process.pid, timeout_s=2)
 
