@@ -35,8 +35,10 @@ def decoding(bench: Workbench, figures: dict[str, Any], deadline: Deadline) -> N
         for size in bench.workload.sizes:
             for name, vae in vaes.items():
                 for num_latents in bench.workload.latents_per_pass:
+                    told = f"decoding, {name}, {size[1]}x{size[0]}, {num_latents} in a pass"
                     if not deadline.passed:
-                        figures[name].append(measure_decode(bench, vae, size, num_latents))
+                        with bench.sparing(told):
+                            measure_decode(bench, vae, size, num_latents, figures[name])
     figures["cut_short"] = deadline.passed
 
 
@@ -46,12 +48,15 @@ def tiny_vae(bench: Workbench) -> VAE:
         return build_vae(bench.workload.tiny_vae).to(bench.device, bench.dtype).eval().requires_grad_(False)
 
 
-def measure_decode(bench: Workbench, vae: VAE, size: tuple[int, int], num_latents: int) -> dict[str, Any]:
-    """Milliseconds for each latent frame when `num_latents` of them are decoded in one pass, later in a stream."""
+def measure_decode(
+    bench: Workbench, vae: VAE, size: tuple[int, int], num_latents: int, cells: list[dict[str, Any]]
+) -> None:
+    """Appends the ms for each latent frame when `num_latents` of them are decoded in one pass, later in a stream."""
     latents = bench.noise(*size, num_latents).to(bench.dtype)
     decode = decoder_call(vae)
     past = first_past(vae, latents[:, :, :1])
     cell: dict[str, Any] = {"height": size[0], "width": size[1], "latents_per_pass": num_latents}
+    cells.append(cell)
     count = PartOperations()
     with count(DECODER):
         decode(latents, past)
@@ -69,7 +74,6 @@ def measure_decode(bench: Workbench, vae: VAE, size: tuple[int, int], num_latent
     compiled = bench.compile(decode)
     record("compiled", lambda: compiled(latents, past))
     record("graphed", decoder_graph(bench, compiled, latents, past))
-    return cell
 
 
 def decoder_call(vae: VAE) -> Decode:

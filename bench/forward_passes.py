@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from avacast.bench.device_timer import Deadline, seconds_of
+from avacast.bench.exported_passes import exported_passes
 from avacast.bench.measured_networks import TRANSFORMER, PartOperations
 from avacast.bench.workbench import Workbench
 from avacast.engine.graph import StaticBuffers, Tensors
@@ -21,13 +22,20 @@ _MAX_S = 0.5
 
 
 def forward_passes(bench: Workbench, figures: dict[str, Any], deadline: Deadline) -> None:
-    """Fills in `cells`, one after another, and `left_out` where the time was over; see `measure_cell`."""
+    """Fills in `cells`, one after another, `left_out` where the time was over, and `exported`.
+
+    See `measure_cell` and `exported_passes`.
+    """
     cells: list[dict[str, Any]] = []
-    figures["cells"], figures["other_backends"] = cells, other_backends()
+    exported: list[dict[str, Any]] = []
+    figures |= {"cells": cells, "exported": exported, "other_backends": other_backends(bench)}
     todo = bench.workload.forward_cells
     with torch.inference_mode(), bench.attending():
         while todo and not deadline.passed:
-            measure_cell(bench, *todo.pop(0), cells)
+            height, width, frames, batch = todo.pop(0)
+            with bench.sparing(f"pass, {width}x{height}, window {frames}, batch {batch}"):
+                measure_cell(bench, height, width, frames, batch, cells)
+        exported_passes(bench, exported, cells, deadline)
     figures["left_out"] = todo
 
 
@@ -61,14 +69,13 @@ def count_operations(bench: Workbench, inputs: Tensors) -> int:
     return count.operations[TRANSFORMER]
 
 
-def other_backends() -> dict[str, str]:
-    """What else could run the pass, and why it is not measured here."""
-    reasons = {
-        "tensorrt": "plans are built and timed by `avacast export`, from a bundle",
-        "onnxruntime": "graphs are written and timed by `avacast export`, from a bundle",
-    }
+def other_backends(bench: Workbench) -> dict[str, str]:
+    """Whether what else could run the pass was measured, and what to do where it was not."""
+    told = "see `exported`" if bench.exports else "name a folder of exports with --exports"
+    packages = {"tensorrt": ("tensorrt", "tensorrt_rtx"), "onnxruntime": ("onnxruntime",)}
     return {
-        name: reason if importlib.util.find_spec(name) else "not installed here" for name, reason in reasons.items()
+        name: told if any(map(importlib.util.find_spec, found)) else "not installed here"
+        for name, found in packages.items()
     }
 
 

@@ -1,8 +1,8 @@
 """`avacast bench gpu`: the whole report of one GPU in one command, on a machine with little more than torch on it.
 
 Knows the sections, their shares of the time, and where the result goes; each section is a module of its own. What it
-needs: torch, triton, transformers, numpy, pillow, and what these bring along (typer, rich, safetensors); of a checkout
-that is not installed, `PYTHONPATH=.typings python -m avacast.bench.gpu` runs the same.
+needs: torch, triton, transformers, numpy, and what these bring along (typer, rich, safetensors); of a checkout that is
+not installed, `PYTHONPATH=.typings python -m avacast.bench.gpu` runs the same.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
@@ -73,27 +74,35 @@ def gpu(
         BUDGET_S
     ),
     device: Annotated[str, typer.Option(help="`cuda`, `cuda:1`, `cpu`.", show_default="the GPU, if any")] = "",
+    exports: Annotated[
+        Path | None, typer.Option(help="Folder of exports, whose passes are timed too.", show_default="none")
+    ] = None,
 ) -> None:
     """Measure a GPU with the 1.3B model and random weights, in less than nine minutes: ceilings, passes, whole streams.
 
     Sections, in their order: ceilings (matrix product, copy, attention), pipeline (frames a second, streams, first
     frame, interruption, memory, all as graphs), baseline (the released way of doing it), session (the engine as it is
-    served), forward (one pass of the transformer, eager, compiled, graphed), decoding, kernels.
+    served), forward (one pass of the transformer, eager, compiled, graphed, and in ONNX Runtime or TensorRT where
+    --exports names what `avacast export` wrote), decoding, kernels.
 
-    The result is written while it is made; a section that fails is named at the end and costs the others nothing, and
-    one whose time is over says what it left out.
-    Needs torch, triton, transformers and pillow only. From a checkout that is not installed:
+    The result is written while it is made; what fails, or does not fit into memory, is named at the end and costs the
+    rest nothing, and a section whose time is over says what it left out.
+    Needs torch, triton and transformers only. From a checkout that is not installed:
     `PYTHONPATH=.typings python -m avacast.bench.gpu`; or, without network,
     `pip install --no-index --no-build-isolation --no-deps .`, which needs setuptools 77.
     """
     from rich.console import Console
 
-    from avacast.bench.gpu_tables import tables
+    from avacast.bench.gpu_tables import headline, tables
 
-    workload, bench = _prepare(size, device)
+    workload, bench = _prepare(size, device, exports)
     chosen = _chosen(sections)
     figures: dict[str, Any] = {"machine": _machine(bench), "model": workload.config.name, "failed": {}}
-    figures |= {"not_compiled": bench.not_compiled, "not_captured": bench.not_captured, "blocks_ms": bench.blocks_ms}
+    figures |= {"not_measured": bench.not_measured, "blocks_ms": bench.blocks_ms}
+    figures |= {"not_compiled": bench.not_compiled, "not_captured": bench.not_captured}
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A log that knows ASCII alone loses a bar here and there, not the report.
+        sys.stdout.reconfigure(errors="replace")
     console = Console()
 
     result, one_at_a_time = Result.of("gpu", figures), Lock()
@@ -103,17 +112,24 @@ def gpu(
             if json_file is not None:
                 result.save(json_file)
 
-    with Watchdog(save, last_s=budget_s + GRACE_S):
-        bench.check_kernels()
-        _run(chosen, bench, figures, budget_s, save, console)
-    for table in tables(figures):
-        console.print(table)
-    print(result.to_json())
-    if figures["failed"]:
-        raise Unavailable(f"these sections failed: {', '.join(figures['failed'])}; the result tells where")
+    def show() -> None:
+        console.print(headline(figures, result.commit), highlight=False)
+        for table in tables(figures):
+            console.print(table)
+        print(result.to_json())
+
+    save()
+    try:
+        with Watchdog(save, last_s=budget_s + GRACE_S, last_words=show):
+            bench.check_kernels()
+            _run(chosen, bench, figures, budget_s, save, console)
+    finally:
+        show()
+    if missing := [*figures["failed"], *bench.not_measured]:
+        raise Unavailable(f"not measured, since it failed: {'; '.join(missing)}; the result tells why")
 
 
-def _prepare(size: SizeName, device: str) -> tuple[Workload, Workbench]:
+def _prepare(size: SizeName, device: str, exports: Path | None) -> tuple[Workload, Workbench]:
     """The workload and a workbench on `device`. Raises Unavailable for the full size without a GPU."""
     import torch
     from torch import _dynamo
@@ -134,7 +150,7 @@ def _prepare(size: SizeName, device: str) -> tuple[Workload, Workbench]:
     _dynamo.config.recompile_limit = 64
     workload = FULL if size is SizeName.full else TINY
     dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-    return workload, Workbench(workload, place, dtype)
+    return workload, Workbench(workload, place, dtype, exports)
 
 
 def _run(
@@ -145,32 +161,29 @@ def _run(
     save: Callable[[], None],
     console: Any,
 ) -> None:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from avacast.bench.device_timer import Deadline
+    from avacast.bench.gpu_progress import section_progress
     from avacast.bench.gpu_targets import judged, summary
 
-    whole = Deadline.after(budget_s)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=sum(section.seconds for section in chosen))
-        for section in chosen:
-            progress.update(task, description=section.name)
-            started = time.monotonic()
-            share_s = min(section.seconds * budget_s / BUDGET_S, whole.left_s)
+    whole, shares = Deadline.after(budget_s), [section.seconds * budget_s / BUDGET_S for section in chosen]
+    with section_progress(console, sum(shares)) as progress:
+        for section, share_s in zip(chosen, shares, strict=True):
             figures[section.name] = own = {}
-            try:
-                section.load()(bench, own, Deadline.after(share_s))
-            except Exception as error:  # noqa: BLE001  # one section's failure is told and must not cost the others
-                figures["failed"][section.name] = f"{type(error).__name__}: {error}"
-                own["traceback"] = traceback.format_exc()
-                console.print(f"{section.name} failed: {type(error).__name__}: {error}", markup=False, highlight=False)
-            bench.release()
+            started = time.monotonic()
+            with progress.section(section.name, share_s):
+                try:
+                    section.load()(bench, own, Deadline.after(min(share_s, whole.left_s)))
+                except Exception as error:  # noqa: BLE001  # one section's failure is told and must not cost the others
+                    figures["failed"][section.name] = f"{type(error).__name__}: {error}"
+                    own["traceback"] = traceback.format_exc()
+                    console.print(
+                        f"{section.name} failed: {type(error).__name__}: {error}", markup=False, highlight=False
+                    )
+                bench.release()
             own["took_s"] = time.monotonic() - started
             figures |= {"summary": summary(figures)}
             figures["targets"] = judged(figures)
             save()
-            progress.advance(task, section.seconds)
 
 
 def _chosen(names: str) -> list[Section]:

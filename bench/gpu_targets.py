@@ -5,6 +5,7 @@ Knows figures by their names; measures nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -35,9 +36,10 @@ TARGETS = (
 def summary(sections: Mapping[str, Any]) -> dict[str, Any]:
     """Figures that take two sections; what a section did not measure is left out."""
     figures: dict[str, Any] = {}
-    cells = look_up(sections, ("forward", "cells")) or []
-    if cells:
-        figures["transformer_share"] = cells[0]["graphed_share"]
+    cells = look_up(sections, ("forward", "cells")) or [{}]
+    share = cells[0].get("graphed_share", math.nan)
+    if not math.isnan(share):  # as it is without the ceilings
+        figures["transformer_share"] = share
     ours = look_up(sections, ("pipeline", "graphed_wan", "frames_per_s"))
     for name in ("equal", "defaults"):
         theirs = look_up(sections, ("baseline", name, "frames_per_s"))

@@ -27,9 +27,20 @@ EXIT_CODE = 5
 class Watchdog:
     """Watches over the work inside its `with`. A compiler or a hung device asks nobody for the time, so this does."""
 
-    def __init__(self, save: Callable[[], None], *, last_s: float, every_s: float = EVERY_S) -> None:
-        """`save` is called from a thread of its own; after `last_s` seconds it is called once more, as the last act."""
+    def __init__(
+        self,
+        save: Callable[[], None],
+        *,
+        last_s: float,
+        every_s: float = EVERY_S,
+        last_words: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`save` is called from a thread of its own, and once more when the work is ended by an error or a signal.
+
+        After `last_s` seconds it is called for the last time, then `last_words`, and the process ends.
+        """
         self._save = save
+        self._last_words = last_words
         self._last = time.monotonic() + last_s
         self._every_s = every_s
         self._done = threading.Event()
@@ -44,6 +55,9 @@ class Watchdog:
     ) -> None:
         self._done.set()
         self._thread.join()
+        if error is not None:
+            with contextlib.suppress(AvacastError):
+                self._save()
 
     def _watch(self) -> None:
         while not self._done.wait(min(self._every_s, max(0.0, self._last - time.monotonic()))):
@@ -52,6 +66,8 @@ class Watchdog:
             with contextlib.suppress(RuntimeError, AvacastError):
                 self._save()
             if time.monotonic() >= self._last:
+                with contextlib.suppress(RuntimeError):
+                    self._last_words()
                 print("avacast: the time is over in the middle of a measurement; the rest is left out", file=sys.stderr)
                 sys.stderr.flush()
                 sys.stdout.flush()

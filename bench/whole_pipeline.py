@@ -26,11 +26,13 @@ def whole_pipeline(bench: Workbench, figures: dict[str, Any], deadline: Deadline
         for name, vae in (("graphed_wan", bench.networks.vae), ("graphed_tiny", tiny)):
             if not deadline.passed:
                 figures[name] = {}
-                measure_graphed(bench, vae, figures[name])
+                with bench.sparing(f"stream, {name}"):
+                    measure_graphed(bench, vae, figures[name])
         figures["batches"] = []
         for batch in bench.workload.batches[1:]:
             if not deadline.passed:
-                figures["batches"].append({"streams": batch, **throughput(bench, WindowStream(bench, tiny, batch))})
+                with bench.sparing(f"stream, batch {batch}"):
+                    figures["batches"].append({"streams": batch, **throughput(bench, WindowStream(bench, tiny, batch))})
     figures["cut_short"] = deadline.passed
 
 

@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -59,6 +60,8 @@ class CompiledOrPlain(nn.Module):
         if name not in self._reasons:
             try:
                 return compiled(*arguments, **named)
+            except torch.OutOfMemoryError:
+                raise  # it is the shape that is too large: others are compiled
             except Exception as error:  # noqa: BLE001  # compilers raise everything there is
                 self._reasons[name] = f"{type(error).__name__}: {error}"[:2000]
         return plain(*arguments, **named)
@@ -71,6 +74,8 @@ class Workbench:
     workload: Workload
     device: torch.device
     dtype: torch.dtype
+    exports: Path | None = None
+    """Folder of exports that are to be measured beside PyTorch."""
     attention: str = "flash"
     """What attention is asked for first; the fastest, once the ceilings have been measured."""
     matrix_flops: float = float("nan")
@@ -80,6 +85,8 @@ class Workbench:
     """A block of the transformer as the compiler makes it and through the kernels, once `compiled_blocks` was asked."""
     not_captured: list[str] = field(default_factory=list[str])
     """What went wrong where the report goes on without a compiler or a graph."""
+    not_measured: dict[str, str] = field(default_factory=dict[str, str])
+    """What went wrong where it goes on without a figure."""
 
     @property
     def on_gpu(self) -> bool:
@@ -113,6 +120,17 @@ class Workbench:
         gc.collect()
         if self.on_gpu:
             torch.cuda.empty_cache()
+
+    @contextlib.contextmanager
+    def sparing(self, what: str) -> Generator[None]:
+        """Around one measurement of many: where it fails, as when memory is too small for it, the next are made."""
+        try:
+            yield
+        except RuntimeError as error:
+            self.not_measured[what] = f"{type(error).__name__}: {error}"[:2000]
+        # Not before the error has let go of the call that it came from.
+        if what in self.not_measured:
+            self.release()
 
     def try_networks(self) -> None:
         """Runs every network once on the smallest shapes of the workload, and waits for it."""

@@ -6,7 +6,6 @@ are `onnx_file`'s, plans are `tensorrt_plan`'s.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -91,7 +90,9 @@ def export_bundle(bundle: Path, request: ExportRequest, to: Path | None, report:
     try:
         return _write(empty, wanted, static_forms(networks, wanted), float8, builder, report)
     except OSError as error:
-        raise Unavailable(f"{empty.folder} cannot be written ({error.strerror}); check disk and rights") from error
+        raise Unavailable(
+            f"{empty.folder} cannot be written ({error.strerror or error}); check disk and rights"
+        ) from error
 
 
 def with_plain_weights(module: nn.Module) -> nn.Module:
@@ -153,10 +154,20 @@ def _write(
             for name, network in manifest.networks.items():
                 manifest = manifest.with_network(name, _with_plan(network, folder, builder, report))
         (folder / MANIFEST).write_bytes(manifest.to_json())
-        if place.exists():
-            shutil.move(place, Path(beside) / "old")
-        folder.rename(place)
+        _put_in_place(folder, place, Path(beside) / "old")
     return manifest
+
+
+def _put_in_place(folder: Path, place: Path, aside: Path) -> None:
+    """Renames `folder` to `place`; what is there steps aside first, and back where that fails or is stopped."""
+    try:
+        if place.exists():
+            place.rename(aside)
+        folder.rename(place)
+    except BaseException:
+        if aside.exists() and not place.exists():
+            aside.rename(place)
+        raise
 
 
 def _with_plan(network: ExportedNetwork, folder: Path, builder: PlanBuilder, report: Report) -> ExportedNetwork:

@@ -1,13 +1,15 @@
 """The process that builds one TensorRT plan: `python -m avacast.export.plan_builder LIBRARY GRAPH PLAN TIMING_CACHE`.
 
-Speaks in lines of JSON on standard output: progress and errors. Knows the library's builder, by the calls that TensorRT
-10.15, 11 and TensorRT for RTX have in common; it imports nothing else, PyTorch least of all, and so starts quickly.
+Speaks in lines of JSON on what was its standard output: progress and errors; what a library prints goes elsewhere.
+Knows the library's builder, by the calls that TensorRT 10.15, 11 and TensorRT for RTX have in common; it imports
+nothing else, PyTorch least of all, and so starts quickly.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,28 +32,49 @@ def build(library_name: str, graph: Path, timing_cache: Path) -> bytes | None:
     config = builder.create_builder_config()
     config.progress_monitor = _monitor(library)
     remembered = timing_cache.read_bytes() if timing_cache.is_file() else b""
-    cache = config.create_timing_cache(remembered)
+    # Timings that are damaged are measured anew.
+    cache = config.create_timing_cache(remembered) or config.create_timing_cache(b"")
     if cache is not None:
         config.set_timing_cache(cache, ignore_mismatch=True)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         return None
     if cache is not None:
-        timing_cache.write_bytes(memoryview(config.get_timing_cache().serialize()))
+        _replace(timing_cache, memoryview(config.get_timing_cache().serialize()))
     return bytes(memoryview(plan))
 
 
 def main() -> int:
     library_name, graph, plan, timing_cache = sys.argv[1:]
+    _listen_alone()
     try:
         built = build(library_name, Path(graph), Path(timing_cache))
+        if built is None:
+            return 1
+        Path(plan).write_bytes(built)
     except ImportError as error:  # the package may be there, and the libraries that it wraps not
         _say(error=str(error))
         return 1
-    if built is None:
+    except OSError as error:
+        _say(error=error.strerror, errno=error.errno)
         return 1
-    Path(plan).write_bytes(built)
     return 0
+
+
+def _listen_alone() -> None:
+    """Keeps standard output for `_say`: what native code prints to it goes where its errors go."""
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+
+def _replace(file: Path, content: memoryview) -> None:
+    """Writes `file` whole or not at all: other builds may read it meanwhile."""
+    part = file.with_name(f".{file.name}-{os.getpid()}")
+    try:
+        part.write_bytes(content)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _logger(library: Any) -> Any:

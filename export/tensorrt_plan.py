@@ -39,21 +39,31 @@ class PlanBuilder:
         raise Unavailable("no TensorRT is installed; `pip install tensorrt` or tensorrt-rtx, or use --backend onnx")
 
     def build(self, graph: Path, plan: Path, report: Callable[[str, int, int], None]) -> PlanPlace:
-        """Builds `plan` from the ONNX file `graph`. Raises Unavailable with what the library said when it fails."""
+        """Builds `plan` from the ONNX file `graph`.
+
+        Raises Unavailable with what the library said when it fails, OSError when the disk refuses.
+        """
         arguments = [self.library, str(graph), str(plan), str(self.timing_cache)]
         # -P: the working directory must not shadow packages that the libraries look for.
         command = [sys.executable, "-P", "-m", "avacast.export.plan_builder", *arguments]
-        said: list[str] = []
+        said: list[dict[str, Any]] = []
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
             assert process.stdout is not None, "asked for above"
-            for line in process.stdout:
-                message: dict[str, Any] = json.loads(line)
-                if "error" in message:
-                    said.append(message["error"])
-                else:
-                    report(f"{graph.stem}: {message['phase']}", message["done"], message["total"])
+            try:
+                for line in process.stdout:
+                    message: dict[str, Any] = json.loads(line)
+                    if "error" in message:
+                        said.append(message)
+                    else:
+                        report(f"{graph.stem}: {message['phase']}", message["done"], message["total"])
+            except BaseException:
+                # Whoever stops the export, by whatever signal, does not wait for a plan.
+                process.kill()
+                raise
         if process.returncode or not plan.exists():
-            reason = said[-1] if said else f"its process ended with {process.returncode}"
+            if said and "errno" in said[-1]:
+                raise OSError(said[-1]["errno"], said[-1]["error"], str(plan))
+            reason = said[-1]["error"] if said else f"its process ended with {process.returncode}"
             raise Unavailable(f"{self.library} cannot build {graph.stem} ({reason}); use --backend onnx")
         return _place_of(self.library)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,25 +15,44 @@ import pytest
 import torch
 import typer
 from rich.console import Console
+from torch import Tensor
 from typer.testing import CliRunner
 
 from avacast.bench.gpu import BUDGET_S, GRACE_S, SECTIONS, Section, _run, gpu
-from avacast.bench.gpu_tables import tables
+from avacast.bench.gpu_tables import STREAM_ROWS, headline, tables
 from avacast.bench.gpu_targets import TARGETS, judged, look_up, summary
 from avacast.bench.gpu_workload import FULL, TINY
-from avacast.bench.workbench import Workbench
+from avacast.bench.workbench import CompiledOrPlain, Workbench
 from avacast.engine.errors import BadSetting, Unavailable
 
 CHECKOUT = Path(__file__).parents[2]
+WAYS = ("eager", "captured", "compiled", "graphed")
 
 BARE_MACHINE = """
+import re
 import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
-for name in (
-    "aiortc av cv2 diffusers einops espeakng_loader fastapi hypothesis onnxruntime playwright pytest scipy soundfile "
-    "soxr tensorrt tensorrt_rtx uvicorn websockets"
-).split():
-    sys.modules[name] = None
+from packaging.requirements import Requirement
+
+
+def named(distribution):
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+installed, todo = {"avacast"}, sys.argv.pop(1).split()
+while todo:
+    name = named(todo.pop())
+    if name not in installed:
+        installed.add(name)
+        try:
+            wanted = [Requirement(line) for line in requires(name) or ()]
+        except PackageNotFoundError:
+            continue
+        todo += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+for module, distributions in packages_distributions().items():
+    if not installed & set(map(named, distributions)):
+        sys.modules[module] = None
 
 import torch
 
@@ -41,28 +61,67 @@ from avacast.bench.gpu import main
 
 main()
 """
-"""Torch, triton, transformers and what these bring along are there; nothing else that avacast can use is."""
+"""What the first argument names is there, and what these bring along; nothing else is, whatever this machine has."""
+
+PACKAGES = "torch triton transformers numpy onnx"
+
+
+def on_a_bare_machine(folder: Path, *arguments: str, packages: str = PACKAGES) -> subprocess.CompletedProcess[str]:
+    """The command from a checkout that is not installed, at the tiny size."""
+    script = folder / "bare.py"
+    script.write_text(BARE_MACHINE)
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / ".typings"), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, str(script), packages, "--size", "tiny", "--device", "cpu", *arguments]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A whole run at the tiny size, from a checkout, as on a bare machine."""
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """What a whole run printed, and what it saved."""
     folder = tmp_path_factory.mktemp("report")
-    script, file = folder / "bare.py", folder / "gpu.json"
-    script.write_text(BARE_MACHINE)
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / ".typings"), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, str(script), "--size", "tiny", "--device", "cpu", "--json", str(file)]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = on_a_bare_machine(folder, "--json", "gpu.json")
     assert done.returncode == 0, done.stdout + done.stderr
-    saved = json.loads(file.read_text())
-    printed = json.loads(done.stdout.splitlines()[-1])
-    assert printed["figures"] == saved["figures"]
-    return saved["figures"]
+    return done.stdout, json.loads((folder / "gpu.json").read_text())["figures"]
+
+
+@pytest.fixture(scope="module")
+def report(ended: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    return ended[1]
+
+
+@pytest.fixture
+def bench() -> Workbench:
+    return Workbench(TINY, torch.device("cpu"), torch.float32)
+
+
+def printed(figures: dict[str, Any]) -> str:
+    """Its tables on a terminal of 80 columns."""
+    console = Console(file=io.StringIO(), width=80)
+    for table in tables(figures):
+        console.print(table)
+    return console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+
+
+def test_what_is_printed_is_what_is_saved(ended: tuple[str, dict[str, Any]]) -> None:
+    """Each section's end with the time left, the tables, and the result as the last line."""
+    lines = ended[0].splitlines()
+    assert json.loads(lines[-1])["figures"] == ended[1]
+    assert [line.partition(":")[0] for line in lines[: len(SECTIONS)]] == [section.name for section in SECTIONS]
+    assert all(re.search(r": \d+ s; at most \d+:\d\d left$", line) for line in lines[: len(SECTIONS)])
+    assert "what is promised of one H200" in ended[0]
+
+
+def test_a_machine_that_lacks_more_cannot_run_it(tmp_path: Path) -> None:
+    """The bare machine is bare: without transformers the command ends."""
+    done = on_a_bare_machine(tmp_path, packages="torch triton numpy onnx typer packaging")
+    assert done.returncode != 0
+    assert "transformers" in done.stderr
 
 
 def test_every_section_runs_on_a_bare_machine(report: dict[str, Any]) -> None:
     """Without diffusers, aiortc, av, TensorRT, FastAPI and the rest, nothing fails and nothing falls back."""
     assert report["failed"] == {}
+    assert report["not_measured"] == {}
     assert report["not_compiled"] == {}
     assert report["not_captured"] == []
     assert all(report[section.name]["took_s"] > 0 for section in SECTIONS)
@@ -137,22 +196,77 @@ def test_the_full_size_is_the_issue_of_a_gpu() -> None:
         assert "\n" not in str(error)
 
 
-def test_a_failing_section_costs_the_others_nothing() -> None:
+def test_a_result_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    """Not after the first section, and not after nine minutes."""
+    (tmp_path / "file").write_text("")
+    application = typer.Typer()
+    application.command()(gpu)
+    arguments = ["--size", "tiny", "--device", "cpu", "--json", str(tmp_path / "file" / "gpu.json")]
+    done = CliRunner().invoke(application, arguments)
+    assert isinstance(done.exception, Unavailable), done.exception
+    assert "cannot be written" in str(done.exception)
+    assert done.stdout == ""
+
+
+def test_a_failing_section_costs_the_others_nothing(bench: Workbench) -> None:
     """What fails is told with its traceback; the sections before and after it are kept, each saved."""
-    bench = Workbench(TINY, torch.device("cpu"), torch.float32)
     figures: dict[str, Any] = {"failed": {}}
     saved: list[set[str]] = []
-    sections = [Section("broken", 10, "no_such_module"), Section("ceilings", 10, "ceilings")]
+    sections = [Section("kernels", 10, "no_such_module"), Section("ceilings", 10, "ceilings")]
     _run(sections, bench, figures, 60, lambda: saved.append(set(figures)), Console(file=io.StringIO()))
-    assert "no_such_module" in figures["failed"]["broken"]
-    assert "Traceback" in figures["broken"]["traceback"]
+    assert "no_such_module" in figures["failed"]["kernels"]
+    assert "Traceback" in figures["kernels"]["traceback"]
     assert figures["ceilings"]["matrix_tflops"] > 0
     assert ["ceilings" in names for names in saved] == [False, True]
+    assert "matrix product" in printed(figures)
 
 
-def test_when_the_time_is_over_the_rest_is_named() -> None:
+@pytest.mark.parametrize("place", [0, 2], ids=["the first", "a later one"])
+def test_a_pass_that_does_not_fit_into_memory_costs_the_others_nothing(
+    place: int, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named with its reason; smaller ones are measured, compiled too, and the report goes on."""
+    height, width, frames, batch = TINY.forward_cells[place]
+    run = bench.networks.dit.forward
+
+    def out_of_memory(latents: Tensor, *others: Any, **named: Any) -> Tensor:
+        if (latents.shape[2], latents.shape[0]) == (frames, batch):
+            raise torch.OutOfMemoryError("no room")
+        return run(latents, *others, **named)
+
+    monkeypatch.setattr(bench.networks.dit, "forward", out_of_memory)
+    figures: dict[str, Any] = {"failed": {}}
+    forward = [section for section in SECTIONS if section.name == "forward"]
+    _run(forward, bench, figures, BUDGET_S, lambda: None, Console(file=io.StringIO()))
+    assert figures["failed"] == {}
+    told = f"pass, {width}x{height}, window {frames}, batch {batch}"
+    assert bench.not_measured == {told: "OutOfMemoryError: no room"}
+    measured = ["graphed_ms" in cell for cell in figures["forward"]["cells"]]
+    assert measured == [index != place for index in range(4)]
+    assert figures["summary"] == {}, "a share of a ceiling that was not measured is none"
+    assert printed(figures)
+
+
+def test_a_call_that_is_too_large_stays_compiled_for_others(bench: Workbench) -> None:
+    """Memory that was too small once is no fault of the compiler's."""
+
+    def doubled(x: Tensor) -> Tensor:
+        return 2 * x
+
+    def too_large(x: Tensor) -> Tensor:
+        if x.numel() > 1:
+            raise torch.OutOfMemoryError("no room")
+        return 2 * x
+
+    call = CompiledOrPlain(doubled, too_large, bench.not_compiled)
+    with pytest.raises(torch.OutOfMemoryError):
+        call(torch.ones(2))
+    assert call(torch.ones(1)) == 2
+    assert bench.not_compiled == {}
+
+
+def test_when_the_time_is_over_the_rest_is_named(bench: Workbench) -> None:
     """No further cell is begun; what was left out stands in the result."""
-    bench = Workbench(TINY, torch.device("cpu"), torch.float32)
     figures: dict[str, Any] = {"failed": {}}
     forward = [section for section in SECTIONS if section.name == "forward"]
     _run(forward, bench, figures, 0.0, lambda: None, Console(file=io.StringIO()))
@@ -172,12 +286,43 @@ def test_the_full_size_measures_what_was_asked_for() -> None:
 
 
 def test_tables_show_what_is_there(report: dict[str, Any]) -> None:
-    """A full result and one that was cut short after its first section are both printed."""
-    for figures in (report, {"ceilings": report["ceilings"], "targets": judged({})}, {"pipeline": {"window": 9}}):
-        console = Console(file=io.StringIO(), width=200)
-        for table in tables(figures):
-            console.print(table)
-        assert "─" in console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    """A full result, one cut short after its first section, one with little in a section: all are printed."""
+    for figures in (report, {"ceilings": report["ceilings"], "targets": judged({})}):
+        assert "─" in printed(figures)
+    assert printed({"pipeline": {"window": 9}, "baseline": {"took_s": 1.0}}) == ""
+
+
+def test_tables_fit_a_terminal(report: dict[str, Any]) -> None:
+    """Figures of the full size at their longest, in 80 columns: nothing is cut, and each has its unit."""
+    figures = json.loads(json.dumps(report))
+    size = {"height": 480, "width": 832, "window": 21, "batch": 4}
+    times = {f"{way}_ms": 2345.6 for way in WAYS} | {f"{way}_share": 0.655 for way in WAYS}
+    figures["forward"]["cells"].append({**size, **times, "tflop": 1138.4})
+    figures["forward"]["exported"] = [{"export": "offline-tensorrt-bf16-b4", **size, **times, "exported_ms": 2345.6}]
+    decoded = {**times, "captured_ms": 47.2, "captured_share": 0.655, "tflop_per_latent": 13.55}
+    figures["decoding"]["wan"].append({**size, **decoded, "latents_per_pass": 3})
+    figures["pipeline"]["batches"] *= 2
+    for row in figures["kernels"]["kernels"]:
+        row |= {"compiled_us": 12345.6, "fused_us": 12345.6, "speedup_over_compiled": 1.234, "max_difference": 1.23e-3}
+    told = printed(figures)
+    assert "…" not in told
+    assert max(map(len, told.splitlines())) <= 80
+    streams = (report["pipeline"]["graphed_wan"], report["session"]["graphed"])
+    assert {name for stream in streams for name in stream} <= STREAM_ROWS.keys()
+
+
+def test_the_first_line_says_what_the_figures_are_of() -> None:
+    """A try at the tiny size says that it is one."""
+    machine = {"device": "H200", "torch": "2.13", "dtype": "bfloat16"}
+    full, tiny = (headline({"machine": machine, "model": one.config.name}, 40 * "a") for one in (FULL, TINY))
+    assert full.startswith("H200, torch 2.13, bfloat16; ")
+    assert ("only a try" in full, "only a try" in tiny) == (False, True)
+
+
+def test_the_target_share_is_that_of_the_first_cell() -> None:
+    """Where it and the ceiling were measured."""
+    for cell, expected in (({"graphed_share": 0.7}, {"transformer_share": 0.7}), ({}, {})):
+        assert summary({"forward": {"cells": [cell, {"graphed_share": 0.1}]}}) == expected
 
 
 def test_summaries_need_both_sides() -> None:

@@ -16,7 +16,10 @@ from pathlib import Path
 from avacast.bench.watchdog import Watchdog
 
 figures = {}
-with Watchdog(lambda: Path(sys.argv[1]).write_text(repr(figures)), last_s=0.3, every_s=0.1):
+def save():
+    Path(sys.argv[1]).write_text(repr(figures))
+
+with Watchdog(save, last_s=0.3, every_s=0.1, last_words=lambda: print(figures)):
     figures["measured"] = 1
     time.sleep(60)
 """
@@ -30,7 +33,7 @@ def test_a_run_that_hangs_ends_with_what_it_has(tmp_path: Path):
     assert time.monotonic() - started < 30
     assert done.returncode == EXIT_CODE
     assert "the time is over" in done.stderr
-    assert file.read_text() == "{'measured': 1}"
+    assert file.read_text() == done.stdout.strip() == "{'measured': 1}"
 
 
 def test_what_is_measured_is_saved_while_the_work_goes_on():
@@ -57,3 +60,17 @@ def test_figures_that_change_while_they_are_saved_are_saved_later():
 def test_work_that_fails_is_told_as_ever():
     with pytest.raises(ValueError, match="inside"), Watchdog(lambda: None, last_s=60):
         raise ValueError("inside")
+
+
+def test_work_that_somebody_stops_is_saved_once_more():
+    """Ctrl-C comes between two saves; what was measured since the last is not lost."""
+    figures: dict[str, int] = {}
+    saved: list[dict[str, int]] = []
+
+    def stopped() -> None:
+        figures["measured"] = 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Watchdog(lambda: saved.append(dict(figures)), last_s=60, every_s=60):
+        stopped()
+    assert saved == [{"measured": 1}]

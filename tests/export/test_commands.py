@@ -15,8 +15,6 @@ from avacast.engine.errors import AvacastError, BadBundle, BadSetting, Unavailab
 from avacast.engine.manifest import MANIFEST
 from avacast.export.commands import export, verify
 
-pytest.importorskip("onnxscript")
-
 PORTRAIT = Path(__file__).parents[2] / "gallery" / "ada.png"
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
+import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,17 +25,16 @@ from avacast.engine.export_manifest import ExportManifest, export_folders
 from avacast.engine.graph_session import OnnxRuntimeSession, open_graph
 from avacast.engine.manifest import MANIFEST, Entry, Manifest
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.plan import Plans
 from avacast.engine.plan_choice import choose_plans
 from avacast.engine.portrait import Picture
 from avacast.engine.sample_tail import Samples
 from avacast.engine.static_form import StaticShape, signatures
-from avacast.export.exporter import ExportRequest, export_bundle, with_plain_weights
+from avacast.export.exporter import ExportRequest, _put_in_place, export_bundle, with_plain_weights
 from avacast.export.forms import static_forms
 from avacast.export.onnx_file import write_onnx
 from avacast.export.recording import stream
 from avacast.export.verify import MIN_PSNR_DB, Finding, findings, min_psnr_db
-
-pytest.importorskip("onnxscript")
 
 
 def say_nothing(_what: str, _done: int, _total: int) -> None:
@@ -239,6 +243,82 @@ def test_an_export_is_replaced_whole_or_not_at_all(small_bundle: Path, tmp_path:
         export_bundle(small_bundle, ExportRequest(), tmp_path, say_nothing)
     assert [path.name for path in tmp_path.rglob("*")] == [place.name, "diary.txt"]
     assert export_folders(tmp_path) == []
+
+
+BY_ANOTHER_PROCESS = """
+import resource
+import sys
+from pathlib import Path
+
+from avacast.engine.errors import Unavailable
+from avacast.export.exporter import ExportRequest, export_bundle
+
+if max_bytes := int(sys.argv[3]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
+try:
+    export_bundle(Path(sys.argv[1]), ExportRequest(), Path(sys.argv[2]), lambda *_: None)
+except Unavailable as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as Unix does")
+def test_a_disk_that_is_full_leaves_the_older_export(copied: Path, small_bundle: Path):
+    """In a sentence; what is there stays whole, and nothing is left beside it."""
+    before = {file.name: file.read_bytes() for file in copied.iterdir()}
+    command = [sys.executable, "-P", "-c", BY_ANOTHER_PROCESS, str(small_bundle), str(copied.parent), "50000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert re.search(r"cannot be written \(.+\); check disk and rights$", done.stderr.strip())
+    assert "(None)" not in done.stderr, "NumPy's errors have no number, and are told in their own words"
+    assert "Traceback" not in done.stderr
+    assert {file.name: file.read_bytes() for file in copied.iterdir()} == before
+    assert [path.name for path in copied.parent.iterdir()] == [copied.name]
+
+
+def test_a_place_that_cannot_be_written_is_refused_in_a_sentence(small_bundle: Path, tmp_path: Path):
+    """A file where the folder should be, as a folder of somebody else's."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="cannot be written"):
+        export_bundle(small_bundle, ExportRequest(), tmp_path / "file" / "exports", say_nothing)
+
+
+def test_an_older_export_comes_back_where_the_new_one_cannot_take_its_place(copied: Path):
+    """It had stepped aside already."""
+    with pytest.raises(FileNotFoundError):
+        _put_in_place(copied.with_name("not-made"), copied, copied.with_name("aside"))
+    ExportManifest.read(copied)
+    assert [path.name for path in copied.parent.iterdir()] == [copied.name]
+
+
+def test_two_exports_at_once_leave_one_whole_export(small_bundle: Path, tmp_path: Path):
+    """Whoever ends last is there; the other may be told so, and nothing is mixed."""
+    command = [sys.executable, "-P", "-c", BY_ANOTHER_PROCESS, str(small_bundle), str(tmp_path), "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as other:
+        with contextlib.suppress(Unavailable):
+            export_bundle(small_bundle, ExportRequest(), tmp_path, say_nothing)
+        _, said = other.communicate()
+    assert "Traceback" not in said
+    export = ExportManifest.read(tmp_path / ExportRequest().name)
+    for name, network in export.networks.items():
+        for file in network.files:
+            export.verified(name, file)
+    assert [path.name for path in tmp_path.iterdir()] == [ExportRequest().name]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"profile": "choir"}, {"profile": ["mic"]}, {"batch": 0}, {"batch": "two"}, {"backend": "x"}],
+    ids=str,
+)
+def test_a_manifest_of_values_that_are_none_leaves_pytorch_in_charge(
+    change: dict[str, Any], copied: Path, manifest: Manifest, small_pipeline: Pipeline
+):
+    """Written as exports are, by another program: it is refused with its reason like any other."""
+    export = ExportManifest.read(copied)
+    (copied / MANIFEST).write_bytes(replace(export, **change).to_json())
+    plans, choices = choose_plans(small_pipeline.config, small_pipeline.networks, manifest, copied.parent)
+    assert plans == Plans()
+    assert {choice.runs_in for choice in choices} == {"PyTorch"}
 
 
 @pytest.mark.parametrize("request_", [{"precision": "fp4"}, {"batch": 0}])

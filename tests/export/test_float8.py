@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,6 @@ from avacast.export.float8 import MAX_FLOAT8, Float8
 from avacast.export.onnx_file import write_onnx
 from avacast.export.recording import batched, record
 from avacast.export.verify import MAX_ERRORS, max_error, relative_error
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxscript")
 
 WIDTH = 64
 
