@@ -7,15 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from avacast.engine.config import (
-    STABLEAVATAR_1_3B,
-    AudioConfig,
-    ClipConfig,
-    DiTConfig,
-    ModelConfig,
-    PromptsConfig,
-    VAEConfig,
-)
+from avacast.engine.config import AudioConfig, ClipConfig, DiTConfig, ModelConfig, PromptsConfig, VAEConfig
+from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.profile import SamplerConfig, WindowConfig
 
 

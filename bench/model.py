@@ -35,9 +35,9 @@ def open_model(bundle: Path | None, *, random_weights: bool, threads: int, dtype
     import torch
 
     from avacast.engine.bundle import embedded_bundle
-    from avacast.engine.config import POCKET
     from avacast.engine.pipeline import Pipeline
     from avacast.engine.precision import Precision
+    from avacast.engine.presets import POCKET
 
     precision = Precision.asked(dtype)
     if threads:

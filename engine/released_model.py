@@ -16,7 +16,8 @@ from torch import Tensor
 
 from avacast.engine import clip, wan_vae
 from avacast.engine.bundle import tensor_misfits
-from avacast.engine.config import STABLEAVATAR_1_3B, ModelConfig, VAEConfig
+from avacast.engine.config import ModelConfig, VAEConfig
+from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.speech_encoder import SpeechEncoder
 from avacast.engine.tiny_vae import TinyVAE
 from avacast.engine.umt5 import Umt5Config

@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from avacast.engine import measures
-from avacast.engine.config import POCKET, SAMPLE_RATE_HZ
+from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.errors import Unavailable
 from avacast.engine.eyes import eye_opening
 from avacast.engine.face_reading import read_face
 from avacast.engine.mouth import Box
+from avacast.engine.presets import POCKET
 from avacast.engine.voice import Phoneme, Voice
 from avacast.training.acting import neutral, perform
 from avacast.training.clips import VALIDATION_SEED, Clip

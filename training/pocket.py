@@ -14,9 +14,10 @@ import typer
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from avacast.engine.bundle import write_bundle
-from avacast.engine.config import POCKET, ModelConfig
+from avacast.engine.config import ModelConfig
 from avacast.engine.networks import Networks
 from avacast.engine.precision_choice import choose_precision
+from avacast.engine.presets import POCKET
 from avacast.training.autoencoder import AutoencoderRecipe, train_autoencoder
 from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from avacast.bench.held_out_clip import HeldOutClip, Spoken, Truth
 from avacast.engine import measures
 from avacast.engine.bundle import write_bundle
-from avacast.engine.config import POCKET, ModelConfig, VAEConfig
+from avacast.engine.config import ModelConfig, VAEConfig
 from avacast.engine.face_reading import FaceBoxes, read_face
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import POCKET
 
 TINY = dataclasses.replace(
     POCKET,

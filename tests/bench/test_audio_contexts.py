@@ -21,9 +21,9 @@ from avacast.bench.audio_contexts import (
     with_contexts,
 )
 from avacast.bench.held_out_clip import HeldOutClip
-from avacast.engine.config import POCKET, STABLEAVATAR_1_3B
 from avacast.engine.errors import BadSetting
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import POCKET, STABLEAVATAR_1_3B
 from avacast.engine.speech_encoder import SpeechEncoder
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from avacast.bench.clip_figures import Figures, figures_of, figures_of_truth, joints, mean_of, vowel_frames
 from avacast.bench.held_out_clip import HELD_OUT, HeldOutClip, read_held_out
 from avacast.engine import measures
-from avacast.engine.config import POCKET
+from avacast.engine.presets import POCKET
 from avacast.engine.profile import WindowConfig
 
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from avacast.bench import windows as module
 from avacast.bench.held_out_clip import HeldOutClip
 from avacast.bench.windows import Case, cases, enough_clips, measure, windows
-from avacast.engine.config import POCKET
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import POCKET
 from avacast.engine.profile import Profile, WindowConfig
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from avacast.engine import audio_features
 from avacast.engine.audio_features import Features, FeatureStream, WindowFeatures, encode_clip, open_features
 from avacast.engine.audio_split import stream_split, window_split
-from avacast.engine.config import POCKET, ModelConfig
+from avacast.engine.config import ModelConfig
+from avacast.engine.presets import POCKET
 from avacast.engine.sample_tail import Samples
 from avacast.engine.speech_encoder import SILENCE_PEAK, SpeechEncoder, encode
 

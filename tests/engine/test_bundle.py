@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from avacast.engine.bundle import embedded_bundle, load_bundle, load_weights, write_bundle
-from avacast.engine.config import POCKET
 from avacast.engine.errors import BadBundle, BadSetting
+from avacast.engine.presets import POCKET
 
 NETWORKS = ("dit", "vae", "speech_encoder")
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from avacast.engine.audio_split import window_split
-from avacast.engine.config import POCKET, STABLEAVATAR_1_3B, DiTConfig
+from avacast.engine.config import DiTConfig
 from avacast.engine.dit import DiT
+from avacast.engine.presets import POCKET, STABLEAVATAR_1_3B
 
 TOLERANCE = 1e-5
 

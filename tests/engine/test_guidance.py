@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from avacast.engine.audio_split import window_split
-from avacast.engine.config import POCKET, DiTConfig
+from avacast.engine.config import DiTConfig
 from avacast.engine.dit import DiT
 from avacast.engine.errors import BadSetting
 from avacast.engine.guidance import Branch, Conditioning, Guidance, guided_pass
+from avacast.engine.presets import POCKET
 
 SMALL = replace(
     POCKET.dit,

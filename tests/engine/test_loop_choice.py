@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from avacast.engine import loop_choice
-from avacast.engine.config import STABLEAVATAR_1_3B
 from avacast.engine.loop_choice import PASSES, choose_loop, example, in_passes, live_windows
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.profile import Profile, Profiles, WindowConfig
 
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avacast.engine.config import STABLEAVATAR_1_3B, ModelConfig
+from avacast.engine.config import ModelConfig
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.precision import Precision
 from avacast.engine.precision_choice import Timing, choose_precision, timings
+from avacast.engine.presets import STABLEAVATAR_1_3B
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from avacast.engine.audio_features import features_reach
-from avacast.engine.config import POCKET, SAMPLE_RATE_HZ, STABLEAVATAR_1_3B, ModelConfig
+from avacast.engine.config import SAMPLE_RATE_HZ, ModelConfig
 from avacast.engine.errors import BadSetting
 from avacast.engine.latency import algorithmic_latency
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import POCKET, STABLEAVATAR_1_3B
 from avacast.engine.profile import Profile, ProfileName, SamplerConfig, WindowConfig
 from avacast.engine.sample_tail import Samples
 from avacast.engine.windows import frames_of_latents

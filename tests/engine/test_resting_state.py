@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from avacast.engine.config import STABLEAVATAR_1_3B, VAEConfig
+from avacast.engine.config import VAEConfig
+from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.resting_state import PackedTensor, RestingState, at_rest, awake, num_bytes
 from avacast.engine.tiny_vae import StreamState
 from avacast.engine.wan_vae import WanDecoderState, WanVAE

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avacast.engine.config import POCKET, AudioConfig
+from avacast.engine.config import AudioConfig
+from avacast.engine.presets import POCKET
 from avacast.engine.speech_encoder import SpeechEncoder
 
 

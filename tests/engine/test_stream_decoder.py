@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from avacast.engine.config import STABLEAVATAR_1_3B
 from avacast.engine.networks import Networks
 from avacast.engine.offload import Offload
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.precision import Precision
+from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.reference_detail import ReferenceDetail
 from avacast.engine.resting_state import PackedTensor, Resting, RestingState
 from avacast.engine.stream_decoder import MAX_BEHIND, DecoderPoint, StreamDecoder

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from avacast.engine.config import STABLEAVATAR_1_3B, ModelConfig
+from avacast.engine.config import ModelConfig
 from avacast.engine.dit import DiT
 from avacast.engine.flow_matching import Schedule
 from avacast.engine.graph_signature import TensorSpec
 from avacast.engine.guidance import Conditioning
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.profile import Profile, ProfileName, WindowConfig
 from avacast.engine.static_form import StaticShape
 from avacast.engine.step_graph import StepGraph, still_conditions

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from avacast.engine.config import STABLEAVATAR_1_3B, ModelConfig
+from avacast.engine.config import ModelConfig
 from avacast.engine.graph_signature import GraphSignature
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.portrait import Picture
+from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.sample_tail import Samples
 from avacast.engine.static_form import StaticShape, signatures
 from avacast.export.forms import static_forms

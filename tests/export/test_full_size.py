@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from avacast.engine.config import STABLEAVATAR_1_3B, ModelConfig
+from avacast.engine.config import ModelConfig
 from avacast.engine.dit import DiT
+from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.static_form import StaticShape, signatures
 from avacast.engine.step_graph import StepGraph
 from avacast.export.float8 import Float8

@@ -14,8 +14,9 @@ import soundfile
 from PIL import Image
 
 from avacast.engine.bundle import write_bundle
-from avacast.engine.config import POCKET, VAEConfig
+from avacast.engine.config import VAEConfig
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import POCKET
 from avacast.streaming import cli
 from avacast.streaming.audio_file import AudioFile
 

@@ -10,9 +10,10 @@ import pytest
 import soundfile
 import torch
 
-from avacast.engine.config import POCKET, ModelConfig, VAEConfig
+from avacast.engine.config import ModelConfig, VAEConfig
 from avacast.engine.errors import BadAudio, BadSetting
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import POCKET
 from avacast.engine.voice import Voice
 from avacast.streaming.audio_file import AudioBlock, AudioFile
 from avacast.streaming.render import write_video

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from avacast.engine.bundle import write_bundle
-from avacast.engine.config import POCKET, AudioConfig, ClipConfig, DiTConfig, ModelConfig, PromptsConfig, VAEConfig
+from avacast.engine.config import AudioConfig, ClipConfig, DiTConfig, ModelConfig, PromptsConfig, VAEConfig
 from avacast.engine.networks import Networks
+from avacast.engine.presets import POCKET
 from avacast.engine.profile import SamplerConfig, WindowConfig
 
 SIZE = 32

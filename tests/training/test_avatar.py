@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 import torch
 
-from avacast.engine.config import POCKET, TEMPORAL_STRIDE
+from avacast.engine.config import TEMPORAL_STRIDE
 from avacast.engine.motion import Motion
+from avacast.engine.presets import POCKET
 from avacast.training.avatar import AvatarRecipe, Windows
 from avacast.training.corpus import CachedClips
 

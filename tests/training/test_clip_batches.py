@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from avacast.engine.config import POCKET, STABLEAVATAR_1_3B, ModelConfig
+from avacast.engine.config import ModelConfig
+from avacast.engine.presets import POCKET, STABLEAVATAR_1_3B
 from avacast.training.clip_batches import ClipBatches
 from avacast.training.finetune_recipe import FinetuneRecipe
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from avacast.engine.config import POCKET, STABLEAVATAR_1_3B
 from avacast.engine.errors import BadSetting
+from avacast.engine.presets import POCKET, STABLEAVATAR_1_3B
 from avacast.training.finetune_recipe import FinetuneRecipe
 
 

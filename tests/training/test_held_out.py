@@ -11,8 +11,9 @@ import torch
 
 from avacast.bench.clip_figures import figures_of
 from avacast.bench.held_out_clip import HELD_OUT, HeldOutClip, read_held_out
-from avacast.engine.config import POCKET, SAMPLE_RATE_HZ
+from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.measures import speech_envelope
+from avacast.engine.presets import POCKET
 from avacast.training import held_out as recipe
 from avacast.training.clips import VALIDATION_SEED, Clip
 from avacast.training.recorded_voice import TRAINING_VOICES, is_installed

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from avacast.engine.config import POCKET, ModelConfig, VAEConfig
+from avacast.engine.config import ModelConfig, VAEConfig
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import POCKET
 from avacast.engine.profile import WindowConfig
 from avacast.engine.tiny_vae import TinyVAE
 from avacast.training.autoencoder import AutoencoderRecipe, initialise_as_pooling

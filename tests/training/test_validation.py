@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from avacast.engine.config import POCKET, VAEConfig
+from avacast.engine.config import VAEConfig
 from avacast.engine.pipeline import Pipeline
+from avacast.engine.presets import POCKET
 from avacast.training.validation import validate
 
 
