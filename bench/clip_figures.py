@@ -43,7 +43,7 @@ class Figures:
     lip_correlation: float = NAN
     """With the true opening."""
     envelope_correlation: float = NAN
-    """With the loudness, where no truth is known. True mouths do not reach 1 in it."""
+    """With the loudness. True mouths are far from 1 in it."""
     lag_ms: float = NAN
     amplitude: float = NAN
     closed_in_pauses: float = NAN
@@ -81,7 +81,6 @@ def figures_of(frames: measures.Frames, clip: HeldOutClip, window: WindowConfig)
 def figures_of_truth(clip: HeldOutClip, truth: Truth, window: WindowConfig) -> Figures:
     """The figures that the true frames themselves would get: the best that can be asked."""
     stored = Figures(
-        envelope_correlation=measures.correlation(truth.reading.opening, _envelope(clip, len(truth.reading.opening))),
         still_difference=truth.still_difference,
         sharpness=1.0,
         colour_error=0.0,
@@ -118,16 +117,16 @@ def _of_reading(reading: FaceReading, clip: HeldOutClip, window: WindowConfig) -
     window_joints, latent_joints = joints(num_frames, window)
     eyes_open = float(eye_opening(clip.portrait[None], clip.boxes.eyes)[0])
     num_blinks = measures.num_blinks(reading.eyes, limit=(eyes_open + clip.eyes_closed) / 2)
+    envelope = _envelope(clip, num_frames)
     common = Figures(
+        envelope_correlation=measures.correlation(reading.opening, envelope),
         blinks_per_minute=num_blinks * 60 * clip.fps / num_frames,
         window_joint=measures.joint_ratio(reading.frame_difference, window_joints),
         latent_joint=measures.joint_ratio(reading.frame_difference, latent_joints),
     )
     if clip.truth is None:
-        envelope = _envelope(clip, num_frames)
         quiet = measures.pauses(envelope < _SILENT, _PAUSE_FRAMES, _PAUSE_MARGIN_FRAMES)
-        follows = Figures(envelope_correlation=measures.correlation(reading.opening, envelope))
-        return _merged(common, follows, _at_rest(reading.opening, reading.opening, quiet, clip))
+        return _merged(common, _at_rest(reading.opening, reading.opening, quiet, clip))
     true = clip.truth.reading
     rest = _at_rest(reading.opening, true.opening, _between_phonemes(clip), clip)
     return _merged(common, rest, _mouth(reading, true, clip), _head(reading, true))
