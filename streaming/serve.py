@@ -19,15 +19,10 @@ from avacast.streaming.recorded_session import RecordingFolder
 
 if TYPE_CHECKING:
     import uvicorn
-    from fastapi import FastAPI
 
     from avacast.streaming.worker import Worker
 
 STARTED_POLL_S = 0.02
-MAX_SHUTDOWN_S = 3
-MAX_WEBSOCKET_BYTES = 262_144
-"""Beyond it the connection is closed with code 1009 before the message is whole. Each websocket refuses far smaller
-ones itself (`speech_protocol`), with a reason, and stays open."""
 
 
 def serve(
@@ -143,6 +138,7 @@ def serve(
         if recordings:
             load = partial(load_repeatable, bundle, device=device, precision=dtype)
         typer.echo("loading the model ...", err=True)
+        from avacast.streaming.http_server import make_server
         from avacast.streaming.portraits import Portraits
         from avacast.streaming.server import make_app
         from avacast.streaming.worker import Worker
@@ -159,14 +155,7 @@ def serve(
             origins=origins,
         )
         announce = partial(typer.echo, f"avacast is live on {_url(host, port)}")
-        server = make_server(app)
-        try:
-            asyncio.run(serve_until_stopped(server, worker, listening, announce))
-        except SystemExit:
-            # uvicorn ends in order on SIGTERM and then raises the signal once more. Asked to stop and stopped is
-            # success; a signal that comes before it serves ends this command as it ends any other.
-            if not server.should_exit:
-                raise
+        asyncio.run(serve_until_stopped(make_server(app), worker, listening, announce))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -188,23 +177,6 @@ def _listen(host: str, port: int) -> socket.socket:
 def _url(host: str, port: int) -> str:
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # compared, not bound
     return f"http://{shown}:{port}"
-
-
-def make_server(app: FastAPI) -> uvicorn.Server:
-    """The HTTP server, not yet started, with its limits; it stops on a signal or when `should_exit` is set."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        ws="websockets-sansio",
-        ws_max_size=MAX_WEBSOCKET_BYTES,
-        ws_per_message_deflate=False,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=MAX_SHUTDOWN_S,
-    )
-    return uvicorn.Server(config)
 
 
 async def serve_until_stopped(

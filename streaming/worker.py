@@ -147,9 +147,9 @@ class Worker:
             name="avacast-worker",
             daemon=True,
         )
-        # Ctrl-C reaches the whole process group. The worker ends when the pipe does, so it never sees the signal: the
-        # mask is inherited, also for the time before the process could install a handler.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        # Ctrl-C and a service manager's SIGTERM reach the whole group of processes. The worker ends when the pipe does,
+        # so it never sees them: the mask is inherited, also for the time before it could install a handler.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         try:
             self._process.start()
         finally:

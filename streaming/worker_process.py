@@ -170,7 +170,8 @@ def run(
     recordings: RecordingFolder | None = None,
 ) -> None:
     """The process's main function: loads the model, reports Ready or Failed, then serves until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which closes the pipe
+    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the server, which closes the pipe
+        signal.signal(number, signal.SIG_IGN)
     inbox: queue.Queue[Command] = queue.Queue(MAX_INBOX)
     # The exit is immediate on purpose: with the server gone there is nobody left to serve, even in mid-window.
     channel = Channel(connection, inbox.put, lambda: os._exit(0))

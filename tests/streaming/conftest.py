@@ -91,8 +91,9 @@ def gallery(tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray) -> Pa
 @pytest.fixture(scope="module")
 def serve_tiny(load_tiny: partial[Pipeline], gallery: Path) -> Callable[..., AbstractContextManager[str]]:
     """Runs a server of the tiny model; yields its address. Settings are those of `make_app`."""
+    from avacast.streaming.http_server import make_server
     from avacast.streaming.portraits import Portraits
-    from avacast.streaming.serve import make_server, serve_until_stopped
+    from avacast.streaming.serve import serve_until_stopped
     from avacast.streaming.server import make_app
     from avacast.streaming.worker import Worker
 

@@ -20,7 +20,7 @@ from websockets.asyncio.server import serve as serve_websocket
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
-from avacast.streaming.serve import MAX_WEBSOCKET_BYTES
+from avacast.streaming.http_server import MAX_WEBSOCKET_BYTES
 from avacast.streaming.speech_client import SpeechClient, SpeechRefused
 from avacast.streaming.tts_catalogue import tts_factory
 from avacast.streaming.tts_espeak import EspeakTTS
