@@ -17,7 +17,9 @@ class FrozenConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Builds the configuration, nested ones included. Raises BadSetting on an unknown key."""
+        """Builds the configuration, nested ones included. Raises BadSetting on an unknown key, or no table."""
+        if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]  # it comes from a file
+            raise BadSetting(f"{cls.__name__} is {values!r}; give a table of its settings")
         hints = get_type_hints(cls)
         known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # subclasses are dataclasses
         if unknown := sorted(set(values) - known):

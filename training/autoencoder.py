@@ -26,6 +26,7 @@ from avacast.training.checkpoint import load_stage, save_stage
 from avacast.training.clips import VALIDATION_SEED
 from avacast.training.drawn_clips import DrawnClips
 from avacast.training.optimiser import Optimiser
+from avacast.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _VALIDATION_FRAMES = 9
 
 
 @dataclass(frozen=True)
-class DrawingRecipe:
+class DrawingRecipe(Recipe):
     """Sizes of a stage that learns to draw clips."""
 
     num_clips: int = 800

@@ -26,6 +26,7 @@ from avacast.training.checkpoint import load_stage
 from avacast.training.corpus import CachedClips
 from avacast.training.loss import draw_sigmas, flow_matching_loss
 from avacast.training.optimiser import Optimiser
+from avacast.training.recipe import Recipe
 from avacast.training.trainer import Trainer
 from avacast.training.validation import validate
 
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class AvatarRecipe:
+class AvatarRecipe(Recipe):
     """Sizes of stage 4."""
 
     num_clips: int = 1200

@@ -1,25 +1,22 @@
-"""The settings of a fine-tuning run: frozen, checked, and read from a TOML file whose unknown keys are refused.
+"""The settings of a fine-tuning run.
 
-Knows numbers only; what they do is `finetune`'s and `finetune_batches`'.
+Knows numbers only; what they do is `finetune`'s and `clip_batches`'.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 from avacast.engine.config import ModelConfig
 from avacast.engine.errors import BadSetting
-from avacast.engine.frozen_config import FrozenConfig
+from avacast.training.recipe import Recipe
 
 _FEW_STEPS_PURE_NOISE = 0.3
 """As in stage 4 of the pocket model, whose first step counts for a half or more."""
 
 
 @dataclass(frozen=True)
-class FinetuneRecipe(FrozenConfig):
+class FinetuneRecipe(Recipe):
     """Sizes of a fine-tuning run. Shares of the masked loss and of dropped audio are the paper's (arXiv 2508.08248)."""
 
     num_steps: int = 2000
@@ -50,8 +47,7 @@ class FinetuneRecipe(FrozenConfig):
     """Compute each block again in the backward pass instead of keeping what is inside it (Chen et al., 1604.06174)."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name), field.default)
+        super().__post_init__()
         shares = self.face_only, self.lips_only, self.audio_dropout, self.pure_noise or 0.0
         checks = {
             "num_steps, batch_size, checkpoint_every and preview_steps must be 1 or above": min(
@@ -69,20 +65,6 @@ class FinetuneRecipe(FrozenConfig):
             if not holds:
                 raise BadSetting(f"the recipe does not work: {sentence}")
 
-    @classmethod
-    def read(cls, path: Path) -> FinetuneRecipe:
-        """The recipe in a TOML file. Raises BadSetting for a file that is missing or none, or for an unknown key."""
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BadSetting(f"the recipe {path} cannot be read ({error.strerror}); check the path") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadSetting(f"the recipe {path} is no TOML ({error}); write it as `name = value` lines") from error
-        try:
-            return cls.from_dict(values)
-        except BadSetting as error:
-            raise BadSetting(f"{path}: {error}") from error
-
     def pure_noise_for(self, config: ModelConfig) -> float:
         """`pure_noise`, or what suits the model."""
         if self.pure_noise is not None:
@@ -95,18 +77,3 @@ class FinetuneRecipe(FrozenConfig):
         if self.hop > window:
             raise BadSetting(f"hop {self.hop} is longer than the model's window, {window} latent frames; shorten it")
         return self.hop or max(1, window // 2)
-
-
-def _check_type(name: str, value: object, default: object) -> None:
-    """Raises BadSetting unless `value` is of the kind of `default`; a whole number may stand for any."""
-    if isinstance(default, tuple):
-        fits = isinstance(value, tuple) and all(isinstance(part, str) for part in value)
-        kind = "a list of names"
-    elif isinstance(default, bool):
-        fits, kind = isinstance(value, bool), "true or false"
-    elif isinstance(default, int):
-        fits, kind = type(value) is int, "a whole number"
-    else:
-        fits, kind = type(value) in (int, float) or value is default is None, "a number"
-    if not fits:
-        raise BadSetting(f"{name} is {value!r}; give {kind}")

@@ -23,13 +23,14 @@ from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips, cache_clips, load_clips
 from avacast.training.decoder import DecoderRecipe, train_decoder
+from avacast.training.recipe import Recipe
 from avacast.training.speech_encoder import SpeechEncoderRecipe, train_speech_encoder
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PocketRecipe:
+class PocketRecipe(Recipe):
     """All stages."""
 
     speech_encoder: SpeechEncoderRecipe = field(default_factory=SpeechEncoderRecipe)
@@ -39,6 +40,9 @@ class PocketRecipe:
 
 
 def pocket(
+    recipe: Annotated[
+        Path | None, typer.Option(help="TOML file of the numbers that differ, a table for each stage: see below.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, cache, previews, log.")] = Path(
         "runs/pocket"
     ),
@@ -52,19 +56,22 @@ def pocket(
     Four stages: a speech encoder that hears mouths, an auto-encoder that draws them, its decoder once more by itself,
     a transformer that moves them.
     Stop it at any time; the same command goes on where it stopped.
+
+    A recipe names what it changes, for example `[avatar]`, `num_steps = 800`, `[autoencoder]`, `num_steps = 1000`;
+    the tables are speech_encoder, autoencoder, decoder and avatar, and the log begins with all their numbers.
     """
+    sizes = PocketRecipe.read(recipe) if recipe else PocketRecipe()
     torch.set_num_threads(threads)
     output.mkdir(parents=True, exist_ok=True)
     handlers = [logging.FileHandler(output / "log.txt"), logging.StreamHandler()]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    recipe = PocketRecipe()
     log.info("training on %s", device)
-    log.info("recipe %s", json.dumps(dataclasses.asdict(recipe)))
+    log.info("recipe %s", json.dumps(sizes.to_dict()))
     with logging_redirect_tqdm():
-        config, networks, clips = prepare(POCKET, recipe, output, seed, device)
-        avatar = train_avatar(networks, config, recipe.avatar, clips, output, seed, device)
+        config, networks, clips = prepare(POCKET, sizes, output, seed, device)
+        avatar = train_avatar(networks, config, sizes.avatar, clips, output, seed, device)
     publish(config, networks, averaged_weights(avatar), bundle)
     log.info("the bundle is written to %s", bundle)
 

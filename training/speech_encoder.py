@@ -24,6 +24,7 @@ from avacast.engine.voice import Phoneme
 from avacast.training.checkpoint import load_stage, save_stage
 from avacast.training.mouth_shapes import TRACKS, base_symbols, mouth_tracks
 from avacast.training.optimiser import Optimiser
+from avacast.training.recipe import Recipe
 from avacast.training.speech import SpokenTrack, degrade, spoken_track
 
 TOKENS_HZ = 50
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SpeechEncoderRecipe:
+class SpeechEncoderRecipe(Recipe):
     """Sizes of stage 1."""
 
     num_tracks: int = 2400

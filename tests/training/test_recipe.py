@@ -1,126 +1,46 @@
-"""The recipe end to end, at a size where every stage takes seconds."""
+"""training/recipe.py: recipes read from files."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from avacast.engine.config import ModelConfig, VAEConfig
-from avacast.engine.pipeline import Pipeline
-from avacast.engine.presets import POCKET
-from avacast.engine.profile import WindowConfig
-from avacast.engine.tiny_vae import TinyVAE
-from avacast.training.autoencoder import AutoencoderRecipe, initialise_as_pooling
-from avacast.training.avatar import AvatarRecipe, train_avatar
-from avacast.training.checkpoint import averaged_weights
-from avacast.training.corpus import CachedClips
-from avacast.training.decoder import DecoderRecipe
-from avacast.training.pocket import PocketRecipe, prepare, publish
-from avacast.training.speech_encoder import SpeechEncoderRecipe
+from avacast.engine.errors import BadSetting
+from avacast.training.pocket import PocketRecipe
 
-# Autocast meets RMSNorm's float32 weight with bfloat16 input; torch says so once and computes in float32.
-pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 
-RECIPE = PocketRecipe(
-    SpeechEncoderRecipe(num_tracks=4, track_s=2.0, crop_s=1.0, batch_size=2, num_steps=2),
-    AutoencoderRecipe(num_clips=2, num_frames=5, crop=32, batch_size=2, num_steps=2),
-    DecoderRecipe(num_clips=2, num_frames=5, crop=32, batch_size=2, num_steps=2),
-    AvatarRecipe(
-        num_clips=2, num_latents=4, batch_size=2, num_steps=3, validate_every=100, window_lengths=(3, 4), compile=False
-    ),
+def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    """A table for each stage; what is not named keeps its default."""
+    file = tmp_path / "short.toml"
+    file.write_text("[avatar]\nnum_steps = 800\nwindow_lengths = [3, 4]\n[decoder]\nlr = 1\n")
+
+    recipe, default = PocketRecipe.read(file), PocketRecipe()
+
+    assert (recipe.avatar.num_steps, recipe.avatar.window_lengths, recipe.decoder.lr) == (800, (3, 4), 1)
+    assert recipe.avatar.lip_weight == default.avatar.lip_weight
+    assert (recipe.speech_encoder, recipe.autoencoder) == (default.speech_encoder, default.autoencoder)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("avatar = 3", "AvatarRecipe is 3; give a table of its settings"),
+        ("[avatar]\nsteps = 3", "AvatarRecipe does not know steps"),
+        ("[avatar]\nnum_steps = 2.5", "num_steps is 2.5; give a whole number"),
+        ("[avatar]\nwindow_lengths = [3.5]", "window_lengths is (3.5,); give a list of whole numbers"),
+        ("[avatar]\ncompile = 1", "compile is 1; give true or false"),
+        ("[decoder", "is no TOML"),
+    ],
 )
+def test_a_file_that_does_not_work_is_refused_in_one_line(tmp_path: Path, text: str, sentence: str) -> None:
+    """It names the file and the setting."""
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
 
+    with pytest.raises(BadSetting) as error:
+        PocketRecipe.read(file)
 
-@pytest.fixture(scope="module")
-def config() -> ModelConfig:
-    """The pocket model, narrowed until a step costs nothing."""
-    speech = {**POCKET.audio.wav2vec2, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
-    speech |= {"conv_dim": [8] * 6 + [32], "num_attention_heads": 2, "num_conv_pos_embedding_groups": 2}
-    return dataclasses.replace(
-        POCKET,
-        dit=dataclasses.replace(POCKET.dit, dim=32, ffn_dim=64, num_heads=2, num_layers=1, audio_in_dim=32),
-        vae=VAEConfig(decoder_widths=(8, 8, 8, 8), encoder_width=8),
-        audio=dataclasses.replace(POCKET.audio, wav2vec2=speech),
-        window=WindowConfig(window=3, overlap=1, ramp="open", fuse_first_step=True),
-        height=64,
-        width=64,
-    )
-
-
-@pytest.fixture(scope="module")
-def run(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelConfig, CachedClips]:
-    """One whole run of the recipe: the bundle it wrote, its configuration and the cached clips."""
-    folder = tmp_path_factory.mktemp("run")
-    trained, networks, clips = prepare(config, RECIPE, folder, seed=0)
-    avatar = train_avatar(networks, trained, RECIPE.avatar, clips, folder, seed=0, report=False)
-    publish(trained, networks, averaged_weights(avatar), folder / "bundle")
-    return folder, trained, clips
-
-
-def test_the_bundle_speaks(run: tuple[Path, ModelConfig, CachedClips]) -> None:
-    """What the recipe writes is what the engine loads: picture and sound in, as many frames as the sound is long."""
-    folder, config, _ = run
-    pipeline = Pipeline.load(folder / "bundle")
-    assert pipeline.config == config
-    session = pipeline.open_session(np.full((64, 64, 3), 128, np.uint8))
-    session.push(np.zeros(16_000, np.float32))
-    session.flush()
-    frames = []
-    while not session.finished:
-        frames += session.pull()
-    assert [frame.pts for frame in frames] == list(range(25))
-
-
-def test_latents_are_normalised(run: tuple[Path, ModelConfig, CachedClips]) -> None:
-    """The configuration carries the corpus's mean and deviation of every channel, so the transformer sees unit size."""
-    _, config, clips = run
-    mean, std = torch.tensor(config.vae.latents_mean), torch.tensor(config.vae.latents_std)
-    normal = (clips.latents.float() - mean[:, None, None, None]) / std[:, None, None, None]
-    assert normal.mean().abs() < 0.1
-    assert normal.std() == pytest.approx(1.0, abs=0.1)
-
-
-def test_masks_cover_the_mouth_within_the_face(run: tuple[Path, ModelConfig, CachedClips]) -> None:
-    """The lip mask is small, not empty, and lies where the face mask is."""
-    clips = run[2]
-    lip, face = clips.lip.float() / 255, clips.face.float() / 255
-    assert 0.005 < lip.mean() < face.mean() < 0.7
-    assert (face[lip > 0.9] > 0.5).float().mean() > 0.9
-
-
-def test_the_eyes_lie_in_the_face_above_the_mouth(run: tuple[Path, ModelConfig, CachedClips]) -> None:
-    """Where the error counts more while they blink."""
-    clips = run[2]
-    eyes, lip, face = (mask.float() / 255 for mask in (clips.eyes, clips.lip.amax(1), clips.face.amax(1)))
-    rows = torch.arange(eyes.shape[-2]).view(1, -1, 1)
-    assert (face[eyes > 0.9] > 0.5).float().mean() > 0.8
-    assert (eyes * rows).sum() / eyes.sum() < (lip * rows).sum() / lip.sum() - 1
-
-
-def test_a_finished_run_goes_on_where_it_stopped(
-    run: tuple[Path, ModelConfig, CachedClips], config: ModelConfig
-) -> None:
-    """The same command on a finished folder trains nothing again and finds the same weights."""
-    folder, trained, clips = run
-    before = averaged_weights(folder / "avatar.pt")
-    again, networks, _ = prepare(config, RECIPE, folder, seed=0)
-    train_avatar(networks, again, RECIPE.avatar, clips, folder, seed=0, report=False)
-    after = averaged_weights(folder / "avatar.pt")
-    assert again == trained
-    assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_an_untrained_autoencoder_already_carries_colours() -> None:
-    """The structured start: a flat grey-blue picture comes back nearly unchanged before the first step."""
-    torch.manual_seed(0)
-    vae = TinyVAE(POCKET.vae)
-    initialise_as_pooling(vae)
-    flat = torch.tensor([0.3, 0.5, 0.7])[None, None, :, None, None].expand(1, 5, 3, 64, 64)
-    with torch.no_grad():
-        drawn = vae.decode(vae.encode_causal(flat))
-    inner = drawn[..., 16:-16, 16:-16] - flat[..., 16:-16, 16:-16]
-    assert inner.abs().max() < 0.05
+    assert str(file) in str(error.value)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
