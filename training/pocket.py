@@ -24,6 +24,7 @@ from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips, cache_clips, load_clips
 from avacast.training.decoder import DecoderRecipe, train_decoder
 from avacast.training.recipe import Recipe
+from avacast.training.recorded_voice import is_installed
 from avacast.training.speech_encoder import SpeechEncoderRecipe, train_speech_encoder
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ def pocket(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     log.info("training on %s", device)
+    if not is_installed():
+        log.warning("flite is not installed, so no voices of people are learned from (apt install flite)")
     log.info("recipe %s", json.dumps(sizes.to_dict()))
     with logging_redirect_tqdm():
         config, networks, clips = prepare(POCKET, sizes, output, seed, device)
