@@ -36,7 +36,7 @@ from avacast.training.clips import VALIDATION_SEED, Clip
 from avacast.training.face_renderer import face_boxes
 from avacast.training.identity import Identity, sample_identity
 from avacast.training.performance import Performance
-from avacast.training.recorded_voice import RecordedVoice, is_installed
+from avacast.training.recorded_voice import HELD_OUT_VOICES, RecordedVoice
 from avacast.training.sentences import sentence
 from avacast.training.speech import VALIDATION_VARIANTS, SpokenTrack, degrade
 
@@ -46,8 +46,6 @@ RECORDED_SEED = FIRST_SEED + 50
 NUM_FRAMES = 150
 FPS = POCKET.fps
 NUM_RECORDED = 4
-RECORDED_VOICES = ("slt", "rms")
-"""Voices of flite, a woman's and a man's, in turn."""
 DRIFT_FRAMES = 25
 
 _LEAD_IN_S = 0.4
@@ -78,7 +76,7 @@ def held_out(
     for index in range(num_clips):
         write_clip(output / f"drawn_{index}", *drawn_clip(index), size)
         typer.echo(f"drawn_{index}: voice {VALIDATION_VARIANTS[index]}")
-    if not is_installed():
+    if not all(voice.is_installed for voice in HELD_OUT_VOICES):
         typer.echo("flite is not installed, so the clips of recorded voices are left as they are (apt install flite)")
         return
     for index in range(NUM_RECORDED):
@@ -99,8 +97,8 @@ def recorded_clip(index: int) -> tuple[Clip, Said]:
     """The clip of that number by a voice made of recordings. Raises Unavailable when flite is missing or fails."""
     rng = np.random.default_rng(RECORDED_SEED + index)
     identity = sample_identity(rng)
-    voice = RECORDED_VOICES[index % len(RECORDED_VOICES)]
-    said = _said(rng, f"flite {voice}", RecordedVoice(voice), degraded=False)
+    voice = HELD_OUT_VOICES[index % len(HELD_OUT_VOICES)]
+    said = _said(rng, f"flite {voice.name}", voice, degraded=False)
     return _performed(identity, said, neutral(rng), RECORDED_SEED + index), said
 
 

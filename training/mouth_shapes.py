@@ -53,7 +53,7 @@ _HUSH = _Shape(0.16, -0.55, teeth=0.6, jaw_dominance=1.2)
 _VELAR = _Shape(0.3, jaw_dominance=0.3, spread_dominance=0.1)
 _NEUTRAL = _Shape(0.4, jaw_dominance=0.8, spread_dominance=0.4)
 
-_SHAPES: dict[str, _Shape] = {
+SHAPES: dict[str, _Shape] = {
     **dict.fromkeys(("", "_", " "), _REST),
     **dict.fromkeys("pbm", _CLOSED),
     **dict.fromkeys("fvɱ", _LABIODENTAL),
@@ -117,7 +117,7 @@ def _grid(phonemes: Sequence[Phoneme], duration_s: float) -> tuple[NDArray[np.fl
         symbols = base_symbols(phoneme.name)
         edges = np.linspace(phoneme.start_s, phoneme.end_s, len(symbols) + 1) * _GRID_HZ
         for symbol, start, end in zip(symbols, edges[:-1].astype(int), edges[1:].astype(int), strict=True):
-            shape = _SHAPES.get(symbol, _NEUTRAL)
+            shape = SHAPES.get(symbol, _NEUTRAL)
             targets[start:end] = shape.targets
             dominances[start:end] = shape.dominances
     return targets, dominances

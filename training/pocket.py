@@ -24,7 +24,7 @@ from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips, cache_clips, load_clips
 from avacast.training.decoder import DecoderRecipe, train_decoder
 from avacast.training.recipe import Recipe
-from avacast.training.recorded_voice import is_installed
+from avacast.training.recorded_voice import TRAINING_VOICES, installed_voices
 from avacast.training.speech_encoder import SpeechEncoderRecipe, train_speech_encoder
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def pocket(
     ),
     bundle: Annotated[Path, typer.Option(help="Where the finished bundle is written.")] = Path("engine/pocket"),
     seed: Annotated[int, typer.Option(help="Seed of weights, data and noise.")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="CPU threads.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
 ) -> None:
     """Train the embedded pocket avatar from nothing: draw, speak, learn, and write the bundle.
@@ -69,8 +69,8 @@ def pocket(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     log.info("training on %s", device)
-    if not is_installed():
-        log.warning("flite is not installed, so no voices of people are learned from (apt install flite)")
+    if missing := len(TRAINING_VOICES) - len(installed_voices()):
+        log.warning("%d of %d voices of people are not installed: see README", missing, len(TRAINING_VOICES))
     log.info("recipe %s", json.dumps(sizes.to_dict()))
     with logging_redirect_tqdm():
         config, networks, clips = prepare(POCKET, sizes, output, seed, device)

@@ -46,8 +46,10 @@ def _check_kind(name: str, value: Any, default: Any) -> None:
     """Raises BadSetting unless `value` is of the kind of `default`; a whole number may stand for any."""
     if isinstance(default, tuple):
         named = isinstance(default[0], str)
-        fits = isinstance(value, tuple) and all(type(part) is type(default[0]) for part in value)
-        wanted = "a list of names" if named else "a list of whole numbers"
+        kinds = (int, float) if type(default[0]) is float else (type(default[0]),)
+        fits = isinstance(value, tuple) and all(type(part) in kinds for part in value)
+        numbers = "a list of numbers" if float in kinds else "a list of whole numbers"
+        wanted = "a list of names" if named else numbers
     elif isinstance(default, bool):
         fits, wanted = isinstance(value, bool), "true or false"
     elif isinstance(default, int):

@@ -30,6 +30,8 @@ _OPENERS = ["Well,", "Oh,", "Maybe", "You know,", "Of course", "Hello,", "Look,"
 _ONSETS = "p b m f v w t d n s z l r k g h sh ch j th y br pl fl sm tr gr bl".split()
 _NUCLEI = "a e i o u oo ee ay ow oy ah aw er ai ou".split()
 _CODAS = "m p b n t s f v k l r sh th ng x".split() + [""] * 6
+_PLAIN_ONSETS = "p p b b m m f v t d n s l r k g pr br pl bl tr kr kl".split()
+_PLAIN_CODAS = "n s r l m".split() + [""] * 10
 
 
 def sentence(rng: np.random.Generator, *, validation: bool = False) -> str:
@@ -56,6 +58,20 @@ def _invented(rng: np.random.Generator) -> str:
     if len(words) > 5 and rng.random() < 0.5:
         words[3] += ","
     return " ".join(words) + "."
+
+
+def plain_sentence(rng: np.random.Generator) -> str:
+    """Invented words of syllables that every language with Latin letters reads about alike."""
+    words = [_plain_word(rng) for _ in range(int(rng.integers(3, 9)))]
+    if len(words) > 5 and rng.random() < 0.5:
+        words[3] += ","
+    return " ".join(words) + "."
+
+
+def _plain_word(rng: np.random.Generator) -> str:
+    syllables = int(rng.integers(1, 4))
+    open_ones = "".join(f"{rng.choice(_PLAIN_ONSETS)}{rng.choice(list('aeiou'))}" for _ in range(syllables))
+    return open_ones + str(rng.choice(_PLAIN_CODAS))
 
 
 def _invented_word(rng: np.random.Generator) -> str:

@@ -6,15 +6,17 @@ face moves to what was said, not to what the microphone made of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.voice import Phoneme, Speech, Voice
-from avacast.training.recorded_voice import TRAINING_VOICES, RecordedVoice, is_installed
-from avacast.training.sentences import sentence
+from avacast.training.recorded_voice import RecordedVoice, installed_voices
+from avacast.training.sentences import plain_sentence, sentence
 
 _TRAINING_VARIANTS = (
     "",
@@ -27,7 +29,7 @@ _TRAINING_VARIANTS = (
 VALIDATION_VARIANTS = ("f4", "m5", "m8", "aunty", "victor", "zac", "Mike", "klatt3")
 """Voices that training never uses."""
 _RECORDED_SHARE = 0.4
-"""Of the training tracks, where flite is installed; elsewhere all are spoken by espeak-ng."""
+"""Of the training tracks, where such a voice is installed; elsewhere all are spoken by espeak-ng."""
 _LANGUAGES = ("en-us", "en-us", "en-us", "en", "en-gb-x-rp", "de", "es", "it", "fr", "pt", "nl")
 
 
@@ -48,11 +50,11 @@ def spoken_track(rng: np.random.Generator, duration_s: float, *, validation: boo
     num_samples = round(duration_s * SAMPLE_RATE_HZ)
     clean = np.zeros(num_samples, np.float32)
     phonemes: list[Phoneme] = []
-    voice, speed = _voice(rng, validation)
+    speaker = _speaker(rng, validation)
     silent = not validation and rng.random() < 0.05
     position_s = float(rng.choice([0.0, rng.uniform(0.0, 0.4), rng.uniform(0.2, 1.2)]))
     while not silent and position_s < duration_s - 0.2:
-        speech = _at_speed(voice.speak(sentence(rng, validation=validation)), speed)
+        speech = speaker.speak(rng)
         start = round(position_s * SAMPLE_RATE_HZ)
         piece = speech.samples[: num_samples - start]
         clean[start : start + len(piece)] += piece
@@ -62,8 +64,20 @@ def spoken_track(rng: np.random.Generator, duration_s: float, *, validation: boo
     return SpokenTrack(degraded.astype(np.float32), clean, tuple(phonemes))
 
 
-def _voice(rng: np.random.Generator, validation: bool) -> tuple[Voice | RecordedVoice, float]:
-    """Who speaks, and how much faster it is played, pitch and all: a cheap way to more vocal tracts."""
+@dataclass(frozen=True)
+class _Speaker:
+    """Who speaks, what, and how much faster it is played, pitch and all: a cheap way to more vocal tracts."""
+
+    voice: Voice | RecordedVoice
+    words: Callable[[np.random.Generator], str]
+    speed: float = 1.0
+
+    def speak(self, rng: np.random.Generator) -> Speech:
+        return _at_speed(self.voice.speak(self.words(rng)), self.speed)
+
+
+def _speaker(rng: np.random.Generator, validation: bool) -> _Speaker:
+    words = partial(sentence, validation=validation)
     drawn = Voice(
         language="en-us" if validation else str(rng.choice(_LANGUAGES)),
         variant=str(rng.choice(VALIDATION_VARIANTS if validation else _TRAINING_VARIANTS)),
@@ -72,12 +86,15 @@ def _voice(rng: np.random.Generator, validation: bool) -> tuple[Voice | Recorded
         pitch_range=int(rng.integers(20, 90)),
     )
     if validation:
-        return drawn, 1.0
+        return _Speaker(drawn, words)
     speed, tract, tempo = rng.uniform(0.88, 1.14), rng.uniform(0.85, 1.35), rng.uniform(0.85, 1.2)
-    name = str(rng.choice(TRAINING_VOICES))
-    if rng.random() < _RECORDED_SHARE and is_installed():
-        return RecordedVoice(name, stretch=tract * tempo), float(tract)
-    return drawn, float(speed)
+    number = rng.random()
+    if rng.random() < _RECORDED_SHARE and (voices := installed_voices()):
+        voice = voices[int(number * len(voices))]
+        return _Speaker(
+            replace(voice, stretch=float(tract * tempo)), words if voice.reads_english else plain_sentence, float(tract)
+        )
+    return _Speaker(drawn, words, float(speed))
 
 
 def _shifted(phoneme: Phoneme, by_s: float) -> Phoneme:
@@ -86,15 +103,19 @@ def _shifted(phoneme: Phoneme, by_s: float) -> Phoneme:
 
 def _at_speed(speech: Speech, speed: float) -> Speech:
     """Resampled to 16 kHz and played `speed` times as fast, pitch included."""
-    ratio = speech.sample_rate_hz * speed / SAMPLE_RATE_HZ
-    spectrum = np.fft.rfft(speech.samples)
-    num_samples = max(1, round(len(speech.samples) / ratio))
+    samples = resampled(speech.samples, SAMPLE_RATE_HZ / (speech.sample_rate_hz * speed))
+    phonemes = tuple(Phoneme(p.name, p.start_s / speed, p.end_s / speed) for p in speech.phonemes)
+    return Speech(samples, SAMPLE_RATE_HZ, phonemes)
+
+
+def resampled(samples: NDArray[np.float32], ratio: float) -> NDArray[np.float32]:
+    """`ratio` times as many samples of the same sound, by its spectrum."""
+    spectrum = np.fft.rfft(samples)
+    num_samples = max(1, round(len(samples) * ratio))
     kept = np.zeros(num_samples // 2 + 1, spectrum.dtype)
     width = min(len(kept), len(spectrum))
     kept[:width] = spectrum[:width]
-    samples = np.fft.irfft(kept, num_samples) / ratio
-    phonemes = tuple(Phoneme(p.name, p.start_s / speed, p.end_s / speed) for p in speech.phonemes)
-    return Speech(samples.astype(np.float32), SAMPLE_RATE_HZ, phonemes)
+    return (np.fft.irfft(kept, num_samples) * ratio).astype(np.float32)
 
 
 def degrade(rng: np.random.Generator, clean: NDArray[np.float32]) -> NDArray[np.float32]:

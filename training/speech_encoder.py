@@ -8,6 +8,7 @@ The two read-out heads are thrown away afterwards; the avatar reads the last hid
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from avacast.training.checkpoint import load_stage, save_stage
 from avacast.training.mouth_shapes import TRACKS, base_symbols, mouth_tracks
 from avacast.training.optimiser import Optimiser
 from avacast.training.recipe import Recipe
-from avacast.training.speech import SpokenTrack, degrade, spoken_track
+from avacast.training.speech import SpokenTrack, degrade, resampled, spoken_track
 
 TOKENS_HZ = 50
 _SYMBOLS = "abdefhijklmnoprstuvwxyzæðøŋœɐɑɒɔəɚɛɜɡɪɹʃʁʊʌʒʔθβɣɲɾʎçɨɫɕɥᵻ"
@@ -41,6 +42,8 @@ class SpeechEncoderRecipe(Recipe):
     num_tracks: int = 2400
     track_s: float = 5.0
     crop_s: float = 2.56
+    speeds: tuple[float, float] = (0.88, 1.14)
+    """Least and most, of what a crop is played at."""
     batch_size: int = 16
     num_steps: int = 1600
     lr: float = 2e-3
@@ -75,10 +78,10 @@ def symbol_ids(phonemes: tuple[Phoneme, ...], num_tokens: int) -> NDArray[np.int
 
 
 class _Corpus:
-    """Spoken tracks with their labels; every draw is a new crop heard through a new microphone."""
+    """Spoken tracks with their labels; every draw is a new crop, at a new speed, heard through a new microphone."""
 
     def __init__(self, recipe: SpeechEncoderRecipe, rng: np.random.Generator, *, validation: bool = False) -> None:
-        self._recipe, self._rng = recipe, rng
+        self._recipe, self._rng, self._varied = recipe, rng, not validation
         count = max(48, recipe.num_tracks // 40) if validation else recipe.num_tracks
         label = "speaking (validation)" if validation else "speaking"
         num_tokens = round(recipe.track_s * TOKENS_HZ)
@@ -93,18 +96,22 @@ class _Corpus:
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Samples [B, N], symbols [B, T], mouths [B, T, 5]."""
-        samples, symbols, mouths = [], [], []
-        num_tokens = round(self._recipe.crop_s * TOKENS_HZ)
-        for index in self._rng.integers(len(self._tracks), size=self._recipe.batch_size):
-            start = int(self._rng.integers(round(self._recipe.track_s * TOKENS_HZ) - num_tokens))
-            stop = start + num_tokens
-            step = SAMPLE_RATE_HZ // TOKENS_HZ
-            samples.append(degrade(self._rng, self._tracks[index].clean[start * step : stop * step + 80]))
-            symbols.append(self._symbols[index][start:stop])
-            mouths.append(self._mouths[index][start:stop])
+        chosen = self._rng.integers(len(self._tracks), size=self._recipe.batch_size)
+        samples, symbols, mouths = zip(*(self._crop(int(index)) for index in chosen), strict=True)
         width = min(len(s) for s in samples)
         stacked = torch.from_numpy(np.stack([s[:width] for s in samples]))
         return stacked, torch.from_numpy(np.stack(symbols)), torch.from_numpy(np.stack(mouths))
+
+    def _crop(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+        """Faster is higher and of a shorter throat: one voice stands for several."""
+        speed = self._rng.uniform(*self._recipe.speeds) if self._varied else 1.0
+        num_tokens = round(self._recipe.crop_s * TOKENS_HZ)
+        span = math.ceil(num_tokens * speed)
+        start = int(self._rng.integers(round(self._recipe.track_s * TOKENS_HZ) - span))
+        tokens = start + ((np.arange(num_tokens) + 0.5) * speed).astype(int)
+        step = SAMPLE_RATE_HZ // TOKENS_HZ
+        sound = resampled(self._tracks[index].clean[start * step : (start + span) * step + 80], 1.0 / speed)
+        return degrade(self._rng, sound), self._symbols[index][tokens], self._mouths[index][tokens]
 
 
 def train_speech_encoder(

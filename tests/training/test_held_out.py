@@ -16,7 +16,7 @@ from avacast.engine.measures import speech_envelope
 from avacast.engine.presets import POCKET
 from avacast.training import held_out as recipe
 from avacast.training.clips import VALIDATION_SEED, Clip
-from avacast.training.recorded_voice import TRAINING_VOICES, is_installed
+from avacast.training.recorded_voice import HELD_OUT_VOICES, TRAINING_VOICES
 from avacast.training.speech import VALIDATION_VARIANTS
 
 SIZE = 128
@@ -80,12 +80,12 @@ def test_the_reading_follows_what_was_performed(folder: Path, drawn: HeldOutClip
     assert np.corrcoef(performed, drawn.truth.mouth_reading)[0, 1] > 0.9
 
 
-@pytest.mark.skipif(not is_installed(), reason="flite is not installed (apt install flite)")
+@pytest.mark.skipif(not HELD_OUT_VOICES[0].is_installed, reason="flite is not installed (apt install flite)")
 def test_recorded_voices_take_turns_and_their_mouths_are_known() -> None:
     """Voices that training leaves out; what they say moves the lips, which are shut in their pauses."""
     voices = [recipe.recorded_clip(index)[1].voice for index in (0, 1)]
     assert voices == ["flite slt", "flite rms"]
-    assert not set(recipe.RECORDED_VOICES) & set(TRAINING_VOICES)
+    assert not {voice.name for voice in HELD_OUT_VOICES} & {voice.name for voice in TRAINING_VOICES}
 
     clip, said = recipe.recorded_clip(0)
     loudness = speech_envelope(said.track.samples, SAMPLE_RATE_HZ // recipe.FPS, recipe.NUM_FRAMES)

@@ -1,58 +1,25 @@
-"""training/recorded_voice.py: what flite says, and when."""
+"""training/recorded_voice.py: who speaks."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from avacast.engine.errors import Unavailable
-from avacast.training.recorded_voice import TRAINING_VOICES, RecordedVoice, is_installed, phonemes_of
-
-needs_flite = pytest.mark.skipif(not is_installed(), reason="flite is not installed (apt install flite)")
+from avacast.training.recorded_voice import TRAINING_VOICES, installed_voices
 
 
-def test_phonemes_follow_each_other_through_all_sentences() -> None:
-    """Every line is a sentence and counts from zero; in the track it begins where the last one ended."""
-    first, second, third, fourth = phonemes_of("pau:0.25 hh:0.5 \npau:0.125 iy:0.375 \n")
-
-    assert [p.name for p in (first, second, third, fourth)] == ["", "h", "", "i"]
-    assert (second.start_s, second.end_s) == (0.25, 0.5)
-    assert (third.start_s, third.end_s) == (0.5, 0.625)
-    assert fourth.end_s == 0.875
+def test_every_voice_is_named_once() -> None:
+    """A voice that stood there twice would be heard twice as often."""
+    names = [voice.name for voice in TRAINING_VOICES]
+    assert len(set(names)) == len(names)
 
 
-def test_an_unknown_phoneme_is_a_mouth_at_rest() -> None:
-    """Some voices mark breaths and the like."""
-    assert [p.name for p in phonemes_of("brth:0.1 m:0.2")] == ["", "m"]
+def test_without_any_program_there_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training goes on with the embedded voices then."""
+    from avacast.training import festival_voice
 
-
-def test_without_the_program_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no Python package that was installed along with the rest."""
+    festival_voice.installed_names.cache_clear()
     monkeypatch.setenv("PATH", "")
-
-    with pytest.raises(Unavailable, match="apt install flite"):
-        RecordedVoice("awb").speak("hello")
-
-
-@needs_flite
-@pytest.mark.parametrize("name", TRAINING_VOICES)
-def test_the_phonemes_cover_the_sound(name: str) -> None:
-    """Silence where a pause is marked, sound where a vowel is, and nearly the same length."""
-    speech = RecordedVoice(name).speak("A boat.")
-    vowel = next(p for p in speech.phonemes if p.name == "oʊ")
-
-    def loudness(start_s: float, end_s: float) -> float:
-        rate_hz = speech.sample_rate_hz
-        return float(np.abs(speech.samples[round(start_s * rate_hz) : round(end_s * rate_hz)]).mean())
-
-    assert loudness(vowel.start_s, vowel.end_s) > 10 * loudness(0.0, 0.5 * speech.phonemes[0].end_s)
-    assert speech.phonemes[-1].end_s == pytest.approx(speech.duration_s, abs=0.15)
-
-
-@needs_flite
-def test_a_stretched_voice_takes_longer() -> None:
-    """As long as asked, phonemes and all."""
-    plain, slow = (RecordedVoice("awb", stretch).speak("A boat.") for stretch in (1.0, 1.5))
-
-    assert slow.duration_s == pytest.approx(1.5 * plain.duration_s, rel=0.1)
-    assert slow.phonemes[-1].end_s == pytest.approx(slow.duration_s, rel=0.1)
+    try:
+        assert installed_voices() == ()
+    finally:
+        festival_voice.installed_names.cache_clear()
