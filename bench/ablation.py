@@ -57,7 +57,7 @@ class Row:
 
 def ablation(
     bundle: BundleOption = None,
-    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.")] = HELD_OUT,
+    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.", show_default="the shipped ones")] = HELD_OUT,
     minutes: Annotated[float, typer.Option(min=0.01, help="Length of each of the nine videos.")] = 2.0,
     audio_scale: Annotated[float, typer.Option(help="Of cfg.")] = 2.0,
     alpha: Annotated[float, typer.Option(help="Of audio-native.")] = 0.5,

@@ -56,7 +56,7 @@ class Row:
 def audio_contexts(
     hop: Annotated[int, typer.Option(min=1, max=32, help="Latent frames (160 ms) to a run of the encoder.")] = 1,
     bundle: BundleOption = None,
-    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.")] = HELD_OUT,
+    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.", show_default="the shipped ones")] = HELD_OUT,
     json_file: JsonOption = None,
     random_weights: RandomWeightsOption = False,
     threads: ThreadsOption = 0,

@@ -5,6 +5,7 @@ Figures are for one latent frame, which makes four video frames; a pass may hold
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -27,19 +28,38 @@ _PAST = "past_{:02}"
 
 
 def decoding(bench: Workbench, figures: dict[str, Any], deadline: Deadline) -> None:
-    """Fills in `wan` and `tiny`, cell by cell: sizes, then latent frames in one pass, then memory layout."""
+    """Fills in `wan` and `tiny`, cell by cell: sizes, then latent frames in one pass; `left_out` where time was over.
+
+    All cells come first as they are, then again compiled: the compiler may take a minute for one of them, and none is
+    begun that would have to be faster than the one before.
+    """
     vaes: dict[str, VAE] = {"wan": bench.networks.vae, "tiny": tiny_vae(bench)}
+    figures |= {name: [] for name in vaes}
+    shapes = [
+        (size, name, num) for size in bench.workload.sizes for name in vaes for num in bench.workload.latents_per_pass
+    ]
+    figures["left_out"] = left_out = list[str]()
+    cells: list[DecodeCell] = []
     with torch.inference_mode(), bench.attending():
-        for name in vaes:
-            figures[name] = []
-        for size in bench.workload.sizes:
-            for name, vae in vaes.items():
-                for num_latents in bench.workload.latents_per_pass:
-                    told = f"decoding, {name}, {size[1]}x{size[0]}, {num_latents} in a pass"
-                    if not deadline.passed:
-                        with bench.sparing(told):
-                            measure_decode(bench, vae, size, num_latents, figures[name])
-    figures["cut_short"] = deadline.passed
+        for size, name, num_latents in shapes:
+            told = f"decoding, {name}, {size[1]}x{size[0]}, {num_latents} in a pass"
+            if deadline.passed:
+                left_out.append(told)
+                continue
+            with bench.sparing(told):
+                cell = DecodeCell(bench, vaes[name], size, num_latents, told)
+                figures[name].append(cell.figures)
+                cell.measure()
+                cells.append(cell)
+        longest_s = 0.0
+        for cell in cells:
+            if deadline.left_s <= longest_s:
+                left_out.append(f"{cell.told}, compiled")
+                continue
+            started = time.monotonic()
+            with bench.sparing(f"{cell.told}, compiled"):
+                cell.measure_compiled()
+            longest_s = max(longest_s, time.monotonic() - started)
 
 
 def tiny_vae(bench: Workbench) -> VAE:
@@ -48,32 +68,37 @@ def tiny_vae(bench: Workbench) -> VAE:
         return build_vae(bench.workload.tiny_vae).to(bench.device, bench.dtype).eval().requires_grad_(False)
 
 
-def measure_decode(
-    bench: Workbench, vae: VAE, size: tuple[int, int], num_latents: int, cells: list[dict[str, Any]]
-) -> None:
-    """Appends the ms for each latent frame when `num_latents` of them are decoded in one pass, later in a stream."""
-    latents = bench.noise(*size, num_latents).to(bench.dtype)
-    decode = decoder_call(vae)
-    past = first_past(vae, latents[:, :, :1])
-    cell: dict[str, Any] = {"height": size[0], "width": size[1], "latents_per_pass": num_latents}
-    cells.append(cell)
-    count = PartOperations()
-    with count(DECODER):
-        decode(latents, past)
-    cell["tflop_per_latent"] = count.operations[DECODER] / num_latents / 1e12
-    cell["state_mb"] = sum(x.numel() * x.element_size() for x in past) / 1e6
+class DecodeCell:
+    """`num_latents` latent frames decoded in one pass, later in a stream; `figures` are ms for each of them."""
 
-    def record(name: str, call: Callable[[], object]) -> None:
-        seconds = seconds_of(call, bench.device) / num_latents
-        cell[f"{name}_ms"] = 1000 * seconds
-        cell[f"{name}_share"] = 1e12 * cell["tflop_per_latent"] / seconds / bench.matrix_flops
+    def __init__(self, bench: Workbench, vae: VAE, size: tuple[int, int], num_latents: int, told: str) -> None:
+        self.told = told
+        self.figures: dict[str, Any] = {"height": size[0], "width": size[1], "latents_per_pass": num_latents}
+        self._bench = bench
+        self._decode = decoder_call(vae)
+        self._latents = bench.noise(*size, num_latents).to(bench.dtype)
+        self._past = first_past(vae, self._latents[:, :, :1])
 
-    record("eager", lambda: decode(latents, past))
-    # As a session is served: captured, with the kernels, and not compiled.
-    record("captured", decoder_graph(bench, decode, latents, past))
-    compiled = bench.compile(decode)
-    record("compiled", lambda: compiled(latents, past))
-    record("graphed", decoder_graph(bench, compiled, latents, past))
+    def measure(self) -> None:
+        """Eager, and as a session is served: captured, with the kernels, and not compiled."""
+        count = PartOperations()
+        with count(DECODER):
+            self._decode(self._latents, self._past)
+        self.figures["tflop_per_latent"] = count.operations[DECODER] / self._latents.shape[2] / 1e12
+        self.figures["state_mb"] = sum(x.nbytes for x in self._past) / 1e6
+        self._record("eager", lambda: self._decode(self._latents, self._past))
+        self._record("captured", decoder_graph(self._bench, self._decode, self._latents, self._past))
+
+    def measure_compiled(self) -> None:
+        """Compiled, and that captured."""
+        compiled = self._bench.compile(self._decode)
+        self._record("compiled", lambda: compiled(self._latents, self._past))
+        self._record("graphed", decoder_graph(self._bench, compiled, self._latents, self._past))
+
+    def _record(self, name: str, call: Callable[[], object]) -> None:
+        seconds = seconds_of(call, self._bench.device) / self._latents.shape[2]
+        self.figures[f"{name}_ms"] = 1000 * seconds
+        self.figures[f"{name}_share"] = 1e12 * self.figures["tflop_per_latent"] / seconds / self._bench.matrix_flops
 
 
 def decoder_call(vae: VAE) -> Decode:

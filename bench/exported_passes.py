@@ -23,15 +23,15 @@ from avacast.engine.static_form import StaticShape, step_signature
 
 
 def exported_passes(bench: Workbench, rows: list[dict[str, Any]], cells: list[dict[str, Any]], end: Deadline) -> None:
-    """Appends a row for each export in the workbench's folder: its time in ms, or why it cannot be run here.
+    """Appends a row for each export in the workbench's folder: its time in ms, or why there is none.
 
     `cells` are the passes in PyTorch: the share of the ceiling is known for one of the same shapes.
     """
     for folder in export_folders(bench.exports) if bench.exports else ():
-        if end.passed:
-            return
-        row: dict[str, Any] = {"export": folder.name}
+        row: dict[str, Any] = {"export": folder.name, "left_out": end.passed}
         rows.append(row)
+        if end.passed:
+            continue
         try:
             with bench.sparing(f"export {folder.name}"):
                 session = open_graph(ExportManifest.read(folder), "step", bench.device)

@@ -1,4 +1,4 @@
-"""How far `avacast bench gpu` is, in seconds of its sections' shares: a bar with the time left, a line for each end.
+"""How far `avacast bench gpu` is, by its sections' shares of the time: a bar with the time left, a line for each end.
 
 Knows the terminal and a clock; a file or a pipe gets the lines alone. Knows no section.
 """
@@ -6,7 +6,7 @@ Knows the terminal and a clock; a file or a pipe gets the lines alone. Knows no 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,9 +18,11 @@ from rich.text import Text
 
 @dataclass
 class Shares:
-    """The time that all sections may take, and how much of it is over."""
+    """How much of the sections' shares is over, and the time that they have together."""
 
     total_s: float
+    left_s: Callable[[], float]
+    """Until the last moment: what a section leaves of its share, later ones may take."""
     _ended_s: float = 0.0
     _share_s: float = 0.0
     _started: float = field(default_factory=time.monotonic)
@@ -43,8 +45,9 @@ class Shares:
 
     @property
     def left(self) -> str:
-        """Of the time, as minutes and seconds: sections may end sooner."""
-        minutes, seconds = divmod(round(max(0.0, self.total_s - self.over_s)), 60)
+        """Of the time, as minutes and seconds, once every section has ended none: sections may end sooner."""
+        left_s = max(0.0, self.left_s()) if self._ended_s < self.total_s else 0.0
+        minutes, seconds = divmod(round(left_s), 60)
         return f"at most {minutes}:{seconds:02} left"
 
 
@@ -88,9 +91,9 @@ class SectionProgress:
 
 
 @contextmanager
-def section_progress(console: Console, total_s: float) -> Generator[SectionProgress]:
-    """A bar on `console`, gone at the end, for sections whose shares are `total_s` together."""
-    shares = Shares(total_s)
+def section_progress(console: Console, total_s: float, left_s: Callable[[], float]) -> Generator[SectionProgress]:
+    """A bar on `console`, gone at the end, for sections whose shares are `total_s` together and that have `left_s`."""
+    shares = Shares(total_s, left_s)
     columns = (TextColumn("{task.description}"), _Bar(shares), _TimeLeft(shares))
     with Progress(*columns, console=console, transient=True) as progress:
         yield SectionProgress(progress, shares)

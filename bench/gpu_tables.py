@@ -29,6 +29,7 @@ STREAM_ROWS = {
     "peak_gb": "peak memory, GB",
     "first_session_gb": "memory of the first session, GB",
     "further_session_gb": "memory of each further one, GB",
+    "points_host_gb": "to go back, host memory, GB",
 }
 """Figures of a stream, in the order and by the names of the report; those that are not here come last."""
 
@@ -120,7 +121,8 @@ def _exported(rows: Sequence[Mapping[str, Any]]) -> Table:
             place = _size(row), str(row["window"]), str(row["batch"])
             table.add_row(row["export"], *place, _time(row, "exported"))
         else:
-            table.add_row(row["export"], "-", "-", "-", "refused" if "refused" in row else "failed")
+            why = "left out" if row["left_out"] else "refused" if "refused" in row else "failed"
+            table.add_row(row["export"], "-", "-", "-", why)
     return table
 
 

@@ -28,7 +28,7 @@ TARGETS = (
     Target("times released, equal steps and branches", ("summary", "times_released_equal"), 2),
     Target("times released, its defaults", ("summary", "times_released_defaults"), 40),
     Target("memory of the first session, GB", ("pipeline", "graphed_wan", "first_session_gb"), 16, at_least=False),
-    Target("memory of each further one, GB", ("pipeline", "graphed_wan", "further_session_gb"), 1, at_least=False),
+    Target("memory of each further one, GB", ("session", "graphed", "further_session_gb"), 1, at_least=False),
 )
 """At the true size, 512x512, four steps, one pass a step, windows of 9 with 3 overlapped, decoding included."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from avacast.engine.config import AudioConfig, ClipConfig, DiTConfig, ModelConfig, PromptsConfig, VAEConfig
 from avacast.engine.presets import STABLEAVATAR_1_3B
 from avacast.engine.profile import SamplerConfig, WindowConfig
+from avacast.engine.rewind import MAX_POINTS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Workload:
     copy_bytes: int
     num_windows: int
     """Of a stream that is measured whole."""
+    num_session_windows: int
+    """Of an engine's session after its first."""
 
     @property
     def forward_cells(self) -> list[tuple[int, int, int, int]]:
@@ -61,8 +64,10 @@ FULL = Workload(
     matrix_side=8192,
     copy_bytes=4_000_000_000,
     num_windows=6,
+    num_session_windows=MAX_POINTS,
 )
-"""The true size. 50 steps and windows of 21 are the released command's."""
+"""The true size. 50 steps and windows of 21 are the released command's; a session makes as many windows as it keeps
+points to go back to."""
 
 TINY = Workload(
     config=ModelConfig(
@@ -108,5 +113,6 @@ TINY = Workload(
     matrix_side=256,
     copy_bytes=4_000_000,
     num_windows=1,
+    num_session_windows=2,
 )
 """The same parts and code paths in seconds on a CPU; its figures mean nothing."""

@@ -27,16 +27,18 @@ def kernel_table(bench: Workbench, figures: dict[str, Any], deadline: Deadline) 
     with torch.inference_mode():
         for kernel in KERNELS:
             if not deadline.passed:
-                rows.append(measure_kernel(bench, kernel))
+                with bench.sparing(f"kernel {kernel.name}"):
+                    measure_kernel(bench, kernel, rows)
                 figures["left_out"].remove(kernel.name)
 
 
-def measure_kernel(bench: Workbench, kernel: Kernel) -> dict[str, Any]:
-    """One row. Without a GPU the fused version is not run, and nothing is decided."""
+def measure_kernel(bench: Workbench, kernel: Kernel, rows: list[dict[str, Any]]) -> None:
+    """Appends one row. Without a GPU the fused version is not run, and nothing is decided."""
     size = kernel_size(bench)
     given = kernel.inputs(size, bench.device, bench.dtype)
     compiled = bench.compile(kernel.reference)
     row: dict[str, Any] = {"name": kernel.name}
+    rows.append(row)
 
     def record(name: str, call: Any) -> None:
         row[f"{name}_us"] = 1e6 * seconds_of(lambda: call(*given), bench.device, max_s=_MAX_S)
@@ -48,7 +50,6 @@ def measure_kernel(bench: Workbench, kernel: Kernel) -> dict[str, Any]:
         record("fused", kernel.fused)
         row["speedup_over_compiled"] = row["compiled_us"] / row["fused_us"]
         row["stays"] = row["speedup_over_compiled"] > 1
-    return row
 
 
 def compare(bench: Workbench, kernel: Kernel, size: Size) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The engine's session on this device, as it is served: `Pipeline.open_session`, `push` and `pull`.
+"""The engine's session on this device, as it is served: interruptible, through `open_session`, `push` and `pull`.
 
 Knows the engine's door; `whole_pipeline` measures the same work as graphs.
 """
@@ -25,15 +25,16 @@ from avacast.engine.static_form import StaticShape
 
 
 def live_session(bench: Workbench, figures: dict[str, Any], deadline: Deadline) -> None:
-    """Fills in `eager` and `graphed`: `Pipeline.open_session`, `push` and `pull`, the engine as it is served.
+    """Fills in `graphed` and `eager`: `Pipeline.open_session`, `push` and `pull`, the engine as it is served.
 
     On a GPU it is served graphed: compiled, then captured, a window's steps as one graph and the decoder as another.
     """
     with bench.attending():
-        for name, make in (("eager", lambda: bench.networks), ("graphed", lambda: captured_networks(bench))):
+        for name, make in (("graphed", lambda: captured_networks(bench)), ("eager", lambda: bench.networks)):
             if not deadline.passed:
                 figures[name] = {}
-                measure_session(bench, make(), figures[name])
+                with bench.sparing(f"session, {name}"):
+                    measure_session(bench, make(), figures[name])
     figures["cut_short"] = deadline.passed
 
 
@@ -51,12 +52,16 @@ def captured_networks(bench: Workbench) -> Networks:
 
 
 def measure_session(bench: Workbench, networks: Networks, figures: dict[str, Any]) -> None:
-    """Fills in times and rates of one session with noise for a voice, of two at a time, and what a second one takes."""
+    """Fills in times and rates of one session with noise for a voice, of two at a time, and what a further one takes.
+
+    That is measured once all their sound was shown: on the device what a session keeps between two windows, and on the
+    host the points to which it can go back, which are as many here as there ever are: viewers tell what they have seen.
+    """
     from avacast.engine.pipeline import Pipeline
 
     pipeline = Pipeline(bench.config, networks)
     started = time.perf_counter()
-    session = pipeline.open_session(_picture(bench))
+    session = pipeline.open_session(_picture(bench), interruptible=True)
     figures["open_session_ms"] = 1000 * (time.perf_counter() - started)
     fresh, sound = session.snapshot(), _sound(bench, 1)
 
@@ -68,15 +73,24 @@ def measure_session(bench: Workbench, networks: Networks, figures: dict[str, Any
     window(fresh, sound)
     figures["first_frame_ms"] = median_ms(lambda: window(fresh, sound))
     figures |= _rates(bench, [session])
-    speaking = session.snapshot()
-    figures["interruption_to_silent_window_ms"] = median_ms(lambda: window(speaking, 0 * sound))
+    last = session.snapshot().num_frames_shown - 1
+
+    def interruption() -> None:
+        # The window that was shown last is taken back; what silence makes instead is taken back the next time.
+        session.interrupt(last)
+        session.push(0 * sound)
+        assert session.pull(), "there is silence for a window"
+
+    figures["interruption_to_silent_window_ms"] = median_ms(interruption)
     before_gb = bench.allocated_gb
-    sessions = [pipeline.open_session(_picture(bench)) for _ in range(2)]
+    sessions = [pipeline.open_session(_picture(bench), interruptible=True) for _ in range(2)]
     for one in sessions:
         one.push(sound)
         one.pull()
-    figures["further_session_gb"] = (bench.allocated_gb - before_gb) / len(sessions)
     figures["two_sessions_frames_per_s"] = _rates(bench, sessions)["frames_per_s"]
+    if bench.on_gpu:
+        figures["further_session_gb"] = (bench.allocated_gb - before_gb) / len(sessions)
+    figures["points_host_gb"] = max(one.num_bytes_of_points for one in sessions) / 1e9
 
 
 def _rates(bench: Workbench, sessions: list[Session]) -> dict[str, float]:
@@ -93,8 +107,8 @@ def _picture(bench: Workbench) -> Picture:
 
 
 def _sound(bench: Workbench, seed: int) -> NDArray[np.float32]:
-    """Noise for so many windows as are measured of a stream."""
-    window = bench.config.window
-    num_latents = window.window + window.hop * bench.workload.num_windows
+    """Noise for so many windows of the profile `mic` as are measured of a session."""
+    window = bench.config.profile("mic").window
+    num_latents = window.window + window.hop * bench.workload.num_session_windows
     num_samples = TEMPORAL_STRIDE * num_latents * bench.config.samples_per_frame
     return np.random.default_rng(seed).normal(0, 0.1, num_samples).astype(np.float32)

@@ -19,7 +19,7 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the resul
 RandomWeightsOption = Annotated[
     bool, typer.Option("--random-weights", help="An untrained pocket model: same cost, no skill.")
 ]
-ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to PyTorch.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, max=256, help="CPU threads; 0 leaves the choice to PyTorch.")]
 
 DtypeOption = Annotated[
     str, typer.Option(help="Precision: auto (the fastest here), float32, bfloat16, or two, like bfloat16/float32.")

@@ -57,7 +57,7 @@ CLIP_FIGURES = ("lip_correlation", "lag_ms", "amplitude", "envelope_correlation"
 
 def quality(
     bundle: BundleOption = None,
-    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.")] = HELD_OUT,
+    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.", show_default="the shipped ones")] = HELD_OUT,
     recordings: Annotated[
         Path | None,
         typer.Option(help="Folder of sound files in which people speak: the longest ten are judged instead."),

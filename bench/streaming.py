@@ -83,7 +83,7 @@ def streaming(
         ProfileName | None, typer.Option(help="Only this profile; for a very long stream.", show_default="all")
     ] = None,
     bundle: BundleOption = None,
-    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.")] = HELD_OUT,
+    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.", show_default="the shipped ones")] = HELD_OUT,
     json_file: JsonOption = None,
     random_weights: RandomWeightsOption = False,
     threads: ThreadsOption = 0,

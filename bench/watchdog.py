@@ -20,6 +20,9 @@ from avacast.engine.errors import AvacastError
 EVERY_S = 5.0
 """Between two saves: what is lost at most to somebody who kills the process."""
 
+LAST_WORDS_S = 4.0
+"""In which they can be said; a pipe that nobody reads would hold them for ever."""
+
 EXIT_CODE = 5
 """As `Unavailable`'s: the machine could not do it in the time."""
 
@@ -63,12 +66,22 @@ class Watchdog:
         while not self._done.wait(min(self._every_s, max(0.0, self._last - time.monotonic()))):
             # The work goes on adding figures meanwhile; a moment later they stand still for long enough. And where
             # nothing can be written, the work itself says so.
-            with contextlib.suppress(RuntimeError, AvacastError):
+            with contextlib.suppress(Exception):
                 self._save()
             if time.monotonic() >= self._last:
-                with contextlib.suppress(RuntimeError):
-                    self._last_words()
-                print("avacast: the time is over in the middle of a measurement; the rest is left out", file=sys.stderr)
-                sys.stderr.flush()
-                sys.stdout.flush()
-                os._exit(EXIT_CODE)
+                self._end()
+
+    def _end(self) -> None:
+        """Says the last words and ends the process, also where they cannot be said or nobody reads them."""
+        speaking = threading.Thread(target=self._speak, name="last words", daemon=True)
+        speaking.start()
+        speaking.join(LAST_WORDS_S)
+        os._exit(EXIT_CODE)
+
+    def _speak(self) -> None:
+        try:
+            self._last_words()
+        finally:
+            print("avacast: the time is over in the middle of a measurement; the rest is left out", file=sys.stderr)
+            sys.stderr.flush()
+            sys.stdout.flush()

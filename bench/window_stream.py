@@ -72,11 +72,13 @@ class WindowStream:
 
     def run(self, num_windows: int) -> None:
         """Makes the frames of so many windows, the features of each while the one before is denoised."""
-        audio = self._hear()
+        following = self._hear()
         for _ in range(num_windows):
-            self._listening.join()
+            audio = following
+            self._listening.join(audio)
+            # Before the window is begun: what is heard waits for all that the main line was given so far.
+            following = self._hear()
             latents = self._denoise(audio=audio, noise=self._noise())["latents"]
-            audio = self._hear()
             # The graph's next replay overwrites what it returned.
             self._show(latents[:, :, -self.hop :].to(self._bench.dtype, copy=True))
 
@@ -84,7 +86,7 @@ class WindowStream:
         """The first picture uint8 `[B, 1, H, W, 3]`, on the host, of streams whose first window's sound is here."""
         self.restore(snapshot)
         audio = self._hear()
-        self._listening.join()
+        self._listening.join(audio)
         latents = self._denoise(audio=audio, noise=self._noise())["latents"]
         frames, _ = self._vae.decode_step(latents[:, :, :1].to(self._bench.dtype), None)
         return to_pictures(frames).cpu()

@@ -68,7 +68,7 @@ class Row:
 def windows(
     seconds: Annotated[float, typer.Option(min=1, max=600, help="Video of each row.")] = 12.0,
     bundle: BundleOption = None,
-    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.")] = HELD_OUT,
+    clips: Annotated[Path, typer.Option(help="Folder of held-out clips.", show_default="the shipped ones")] = HELD_OUT,
     json_file: JsonOption = None,
     random_weights: RandomWeightsOption = False,
     threads: ThreadsOption = 0,

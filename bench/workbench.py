@@ -22,6 +22,7 @@ from avacast.bench.gpu_workload import Workload
 from avacast.engine.audio_split import window_split
 from avacast.engine.config import SAMPLE_RATE_HZ, SPATIAL_STRIDE, TEMPORAL_STRIDE, ModelConfig
 from avacast.engine.dit import Block
+from avacast.engine.errors import AvacastError
 from avacast.engine.fused_block import FusedBlock, example
 from avacast.engine.graph import Graph, StaticBuffers, Tensors
 from avacast.engine.networks import Networks
@@ -126,7 +127,9 @@ class Workbench:
         """Around one measurement of many: where it fails, as when memory is too small for it, the next are made."""
         try:
             yield
-        except RuntimeError as error:
+        except AvacastError:
+            raise
+        except Exception as error:  # noqa: BLE001  # compilers raise everything there is
             self.not_measured[what] = f"{type(error).__name__}: {error}"[:2000]
         # Not before the error has let go of the call that it came from.
         if what in self.not_measured:

@@ -8,6 +8,7 @@ Source: Lipman et al., Flow Matching (arXiv 2210.02747); the schedule is diffuse
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Self
 
@@ -86,6 +87,13 @@ class Schedule:
     def _from_sigmas(cls, sigmas: NDArray[np.floating]) -> Self:
         noisy = torch.from_numpy(sigmas).float()
         return cls(torch.cat((noisy, torch.zeros(1))), noisy * NUM_TRAIN_TIMESTEPS)
+
+
+@functools.lru_cache(maxsize=16)
+def schedule_on(device: torch.device, config: SamplerConfig) -> Schedule:
+    """`Schedule.of` where the latents lie: copied there at every change of a profile, it would make the host wait."""
+    with torch.inference_mode(False):
+        return Schedule.of(config).to(device)
 
 
 def _check(num_steps: int, shift: float) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from avacast.engine.errors import BadBundle, Unavailable
 from avacast.engine.export_manifest import MEND, ExportManifest, PlanPlace
 from avacast.engine.graph_signature import GraphSignature
+from avacast.engine.side_stream import SideStream
 
 ONNX_TYPES = {torch.float32: 1, torch.bool: 9, torch.float16: 10, torch.bfloat16: 16}
 """`onnx.TensorProto`'s numbers."""
@@ -53,7 +54,7 @@ def open_graph(manifest: ExportManifest, name: str, device: torch.device | str) 
         return OnnxRuntimeSession(manifest.folder / network.graph, network.signature, device)
     if network.plan is None or network.place is None:
         raise BadBundle(f"the export {manifest.folder} has no plan of {name}; {MEND}")
-    return TensorRTSession(manifest.folder / network.plan, network.signature, network.place)
+    return TensorRTSession(manifest.folder / network.plan, network.signature, network.place, torch.device(device))
 
 
 class OnnxRuntimeSession:
@@ -73,8 +74,9 @@ class OnnxRuntimeSession:
         options.intra_op_num_threads = torch.get_num_threads()
         # Threads that wait by spinning take the cores from PyTorch's and from the video encoder.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        place = {"device_id": self._device.index or 0} if self._device.type == "cuda" else {}
         with _refusals(f"{self.runtime} cannot run {file.name}"):
-            self._session: Any = runtime.InferenceSession(str(file), options, providers=[provider])
+            self._session: Any = runtime.InferenceSession(str(file), options, providers=[(provider, place)])
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         binding = self._session.io_binding()
@@ -96,9 +98,13 @@ class OnnxRuntimeSession:
 
 
 class TensorRTSession:
-    """A TensorRT plan on the current CUDA stream; it may be captured in a graph."""
+    """A TensorRT plan, in its turn among what the current CUDA stream is given; it may be captured in a graph.
 
-    def __init__(self, file: Path, signature: GraphSignature, place: PlanPlace) -> None:
+    It runs on a stream of its own, between two events: on the default one, which is PyTorch's, TensorRT makes the host
+    wait at every call.
+    """
+
+    def __init__(self, file: Path, signature: GraphSignature, place: PlanPlace, device: torch.device) -> None:
         """Raises BadBundle for a plan built elsewhere, before a byte of it is read, and Unavailable without a GPU."""
         if misfit := place.misfit(place_here(place.library)):
             raise BadBundle(f"the plan {file} {misfit}; {MEND}")
@@ -112,15 +118,18 @@ class TensorRTSession:
         if self._plan is None:
             raise Unavailable(f"{self.runtime} cannot open the plan {file}; {MEND}")
         self._context: Any = self._plan.create_execution_context()
+        self._device, self._line = device, SideStream(device)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        device = torch.device("cuda")
-        given = [_given(inputs, spec.name, spec.dtype, device) for spec in self.signature.inputs]
-        made = [torch.empty(spec.shape, dtype=spec.dtype, device=device) for spec in self.signature.outputs]
+        given = [_given(inputs, spec.name, spec.dtype, self._device) for spec in self.signature.inputs]
+        made = [torch.empty(spec.shape, dtype=spec.dtype, device=self._device) for spec in self.signature.outputs]
         specs = (*self.signature.inputs, *self.signature.outputs)
         for spec, tensor in zip(specs, (*given, *made), strict=True):
             self._context.set_tensor_address(spec.name, tensor.data_ptr())
-        ran = self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream)
+        # The tensors' own stream goes on after this one, so their memory is not used again before it has.
+        with self._line.after_main():
+            ran = self._context.execute_async_v3(torch.cuda.current_stream(self._device).cuda_stream)
+        self._line.join()
         assert ran, f"{self.runtime} refused inputs that fit its signature"
         return tuple(made)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from avacast.engine.audio_features import Features, open_features
 from avacast.engine.config import ModelConfig
 from avacast.engine.errors import BadSetting
-from avacast.engine.flow_matching import Schedule, euler_step
+from avacast.engine.flow_matching import Schedule, euler_step, schedule_on
 from avacast.engine.guidance import Conditioning
 from avacast.engine.motion import motion_of_latents
 from avacast.engine.networks import Networks
@@ -27,6 +27,8 @@ from avacast.engine.ring_buffer import RingBuffer, RingState
 from avacast.engine.side_stream import lines_of, sent
 from avacast.engine.wavefront import Pass, step_lags
 from avacast.engine.whole_window import WholeWindow, weights_on
+
+_HOST = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class LatentState:
         config, ring = self.ring
         return replace(self, ring=(config, ring.moved(move)))
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Those that `moved` moves."""
+        return self.ring[1].tensors
+
 
 class LatentStream:
     """The windows in flight, and the sound that the next ones will hear.
@@ -72,7 +79,7 @@ class LatentStream:
         self._reference = reference
         self._seed = seed
         self._profile = profile
-        self._schedule = _schedule_of(profile, config).to(networks.device)
+        self._schedule = self._schedule_of(profile)
         self._next_profile: tuple[Profile, Schedule] | None = None
         self.features = open_features(networks.hearing, config, profile.window)
         self._ring = RingBuffer(profile.window, self._schedule.num_steps)
@@ -93,7 +100,7 @@ class LatentStream:
 
     def change_profile(self, profile: Profile) -> None:
         """Goes on in another profile from the next window; windows in flight finish first. Raises BadSetting."""
-        self._next_profile = (profile, _schedule_of(profile, self._config).to(self._networks.device))
+        self._next_profile = (profile, self._schedule_of(profile))
 
     def due(self, end: int | None) -> DuePass | None:
         """The network's next pass, if there is sound for it; `end` is the number of all latent frames once known."""
@@ -211,7 +218,8 @@ class LatentStream:
         if self._ring.wavefront.in_flight:
             self._ring.hurry()
             return
-        self._ring.replan(profile.window, self._schedule.nearest(schedule))
+        here, there = (schedule_on(_HOST, one.sampler or self._config.sampler) for one in (self._profile, profile))
+        self._ring.replan(profile.window, here.nearest(there))
         self.features.realign(self._ring.plan.span(0)[1], profile.window.hop)
         self._profile, self._schedule, self._next_profile = profile, schedule, None
 
@@ -232,10 +240,9 @@ class LatentStream:
         shape = (self._config.vae.latent_channels, *self._config.latent_size)
         return sent(window_noise(self._seed, start, stop, shape)[None], self._networks.device)
 
-
-def _schedule_of(profile: Profile, config: ModelConfig) -> Schedule:
-    """The noise levels of a profile. Raises BadSetting where it looks further ahead than it has steps."""
-    schedule = Schedule.of(profile.sampler or config.sampler)
-    if profile.lookahead >= schedule.num_steps:
-        raise BadSetting(f"lookahead {profile.lookahead} must be below the number of steps, {schedule.num_steps}")
-    return schedule
+    def _schedule_of(self, profile: Profile) -> Schedule:
+        """The noise levels of a profile. Raises BadSetting where it looks further ahead than it has steps."""
+        schedule = schedule_on(self._networks.device, profile.sampler or self._config.sampler)
+        if profile.lookahead >= schedule.num_steps:
+            raise BadSetting(f"lookahead {profile.lookahead} must be below the number of steps, {schedule.num_steps}")
+        return schedule

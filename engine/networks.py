@@ -62,8 +62,13 @@ class Networks:
         )
 
     def for_inference(self, device: torch.device | str, precision: torch.dtype | Precision) -> Networks:
-        """These networks in eval mode on `device`; a number type alone is that of them all (see `Precision`)."""
-        precision = Precision.of(precision)
+        """These networks in eval mode on `device`; a number type alone is that of them all (see `Precision`).
+
+        A GPU that is named by its number becomes the current one of this thread, to which kernels and events go.
+        """
+        precision, device = Precision.of(precision), torch.device(device)
+        if str(device).startswith("cuda:"):
+            torch.cuda.set_device(device)
         networks = ((self.dit, precision.dit), (self.clip, precision.dit))
         for network, dtype in (*networks, (self.vae, precision.vae), (self.live_vae, precision.vae)):
             if network is not None:

@@ -22,8 +22,8 @@ Move: TypeAlias = Callable[[Tensor], Tensor]
 class Offload:
     """One session's way from `device` to the host and back. Nothing here makes the host wait.
 
-    Copies to the host lie in pinned memory, which PyTorch keeps for the next ones; only the first of a process take
-    the time to pin it.
+    Copies to the host lie in pinned memory, which PyTorch keeps for the next ones and never gives back; only the first
+    of a process take the time to pin it.
     """
 
     def __init__(self, device: torch.device, *, copies: bool | None = None) -> None:
@@ -51,6 +51,10 @@ class Offload:
         self._left.join()  # it may still be under way; what leaves for other sessions is not waited for
         return self._arrive
 
+    def num_bytes(self, tensor: Tensor) -> int:
+        """The memory that a kept tensor takes, here or on the host."""
+        return pinned_bytes(tensor.nbytes) if self._copies and tensor.device.type == "cpu" else tensor.nbytes
+
     def _leave(self, tensor: Tensor) -> Tensor:
         self._line.reads(tensor)
         host = torch.empty_like(tensor, device="cpu", pin_memory=self._device.type == "cuda")
@@ -60,6 +64,11 @@ class Offload:
         if tensor.device.type == "cuda":
             return tensor
         return torch.empty_like(tensor, device=self._device).copy_(tensor, non_blocking=True)
+
+
+def pinned_bytes(num_bytes: int) -> int:
+    """What so many bytes take in pinned memory, which PyTorch hands out in powers of two."""
+    return 1 << (num_bytes - 1).bit_length() if num_bytes else 0
 
 
 def _stay(tensor: Tensor) -> Tensor:

@@ -46,8 +46,8 @@ class PackedTensor:
         return replace(self, low=move(self.low), high=move(self.high), top=move(self.top))
 
     @property
-    def num_bytes(self) -> int:
-        return sum(part.nbytes for part in (self.low, self.high, self.top))
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.low, self.high, self.top
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +85,14 @@ def moved(state: Resting, move: Move) -> Resting:
     return type(state)(tuple(move(x) for x in state.past))
 
 
+def tensors_of(state: Resting) -> list[Tensor]:
+    """All that a kept state consists of."""
+    return [tensor for x in state.past for tensor in (x.tensors if isinstance(x, PackedTensor) else (x,))]
+
+
 def num_bytes(state: Resting) -> int:
-    """The memory that a state takes."""
-    return sum(x.num_bytes if isinstance(x, PackedTensor) else x.nbytes for x in state.past)
+    """The memory that a state takes where it was made."""
+    return sum(tensor.nbytes for tensor in tensors_of(state))
 
 
 def _packs(x: Tensor) -> bool:

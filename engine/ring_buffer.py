@@ -57,6 +57,11 @@ class RingState:
         lines = tuple(None if line is None else replace(line, latents=move(line.latents)) for line in self.lines)
         return replace(self, lines=lines)
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The lines'."""
+        return [line.latents for line in self.lines if line is not None]
+
 
 class RingBuffer:
     """Keeps the schedule and the lines of a stream, and hands out every latent frame once, in order.

@@ -43,6 +43,11 @@ class SessionState:
         """The same with its latents elsewhere; the decoder sees to its own."""
         return replace(self, latents=self.latents.moved(move))
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of any size that it keeps in memory."""
+        return [*self.latents.tensors, *self.decoder.tensors]
+
 
 class Session:
     """All state of one stream. Opened by `Pipeline.open_session`; sessions of one pipeline share only its weights."""
@@ -165,7 +170,8 @@ class Session:
 
         Returns the number of the frame that comes next; frames from there on that were pulled before are void, the
         sound that they were to show is forgotten, and so is a flush. What is pushed now follows the frames that stand:
-        its first window is fused over their tail, so that with silence the mouth closes and nothing jumps. Only for a
+        its first window is fused over their tail, so that with silence the mouth closes and nothing jumps. There are as
+        many points as memory is set aside for (see `rewind`): asked for more, it goes back to the oldest. Only for a
         session that was opened `interruptible`.
         """
         self._check_open()
@@ -185,9 +191,22 @@ class Session:
         return self._rewind.forget(frame)
 
     @property
+    def num_bytes_of_points(self) -> int:
+        """The memory that the points take to which an interruption can go back: the host's where there is a GPU."""
+        self._check_open()
+        return self._rewind.num_bytes if self._rewind else 0
+
+    @property
     def finished(self) -> bool:
         """Whether the sound was flushed and its last frame pulled."""
         return self._num_frames is not None and self._num_frames_shown >= self._num_frames
+
+    def __enter__(self) -> Session:
+        """The session itself, which is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Ends the session and lets its state go; closing twice does nothing."""

@@ -64,22 +64,23 @@ class SideStream:
     def mark(self) -> Mark:
         """The end of all that this line was given so far."""
         if self._stream is None:
-            return Mark(None)
+            return Mark(None, self._device)
         event = torch.cuda.Event()
         event.record(self._stream)
-        return Mark(event)
+        return Mark(event, self._device)
 
 
 class Mark:
     """A place in a line's work."""
 
-    def __init__(self, event: Any) -> None:
+    def __init__(self, event: Any, device: torch.device) -> None:
         self._event = event
+        self._device = device
 
     def join(self) -> None:
         """The caller's line goes on only after it; what the marked line was given since is not waited for."""
         if self._event is not None:
-            self._event.wait()
+            self._event.wait(torch.cuda.current_stream(self._device))
 
 
 class Lines(NamedTuple):

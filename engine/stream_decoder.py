@@ -15,7 +15,7 @@ from torch import Tensor
 from avacast.engine.networks import Networks
 from avacast.engine.offload import Offload
 from avacast.engine.reference_detail import Motion, ReferenceDetail
-from avacast.engine.resting_state import Resting, at_rest, awake, moved, num_bytes
+from avacast.engine.resting_state import Resting, at_rest, awake, moved, num_bytes, tensors_of
 from avacast.engine.side_stream import Fetched, lines_of
 
 SMALL_BYTES = 100_000_000
@@ -34,6 +34,11 @@ class DecoderPoint:
     """Of the last frame of `state`, where frames get the reference's detail."""
     since: tuple[Tensor, ...] = ()
     """The latents of every call after it."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What it keeps in memory; points that follow each other may share some."""
+        return [*self.since, *(tensors_of(self.state) if self.state else ())]
 
 
 class StreamDecoder:

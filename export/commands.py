@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from avacast.export.verify import Finding
 
 BundleArgument = Annotated[
-    Path | None, typer.Argument(metavar="[BUNDLE]", help="Folder of a model.", show_default="the embedded pocket model")
+    Path | None, typer.Argument(metavar="BUNDLE", help="Folder of a model.", show_default="the embedded pocket model")
 ]
 ExportsOption = Annotated[
     Path | None, typer.Option("--exports", help="Folder of the exports.", show_default="BUNDLE/exports")

@@ -1,12 +1,11 @@
 """A bundle's networks written out for one profile, batch, precision and backend, with a manifest of what they are.
 
-Knows the order of things and the folder they go to: written beside its place and renamed into it when whole. Graphs
-are `onnx_file`'s, plans are `tensorrt_plan`'s.
+Knows the order of things. Graphs are `onnx_file`'s, plans are `tensorrt_plan`'s, and the folder while it is made is
+`unfinished`'s.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +32,8 @@ from avacast.export.onnx_file import require_onnx, write_onnx
 from avacast.export.recording import batched, record
 from avacast.export.rehearsal import CALIBRATION, gallery_portrait, spoken
 from avacast.export.tensorrt_plan import PlanBuilder
+from avacast.export.termination import Heeded
+from avacast.export.unfinished import unfinished
 
 Report: TypeAlias = Callable[[str, int, int], None]
 """(what is being done, how much of it is done, how much there is)."""
@@ -137,37 +138,33 @@ def _write(
     report: Report,
 ) -> ExportManifest:
     """Writes all networks beside the manifest's folder, then the manifest, then renames."""
-    place = manifest.folder
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as beside:
-        folder = Path(beside) / "new"
-        folder.mkdir()
-        total = sum(map(_weight, forms.values()))
-        done = 0
-        report("tracing", done, total)
-        for name, signature in wanted.items():
-            change = partial(float8[name].quantise, signature=signature) if name in float8 else None
-            files = write_onnx(forms[name].eval(), signature, folder / f"{name}.onnx", change=change)
-            manifest = manifest.with_network(name, ExportedNetwork(signature, f"{name}.onnx", _entries(files)))
-            report("tracing", done := done + _weight(forms[name]), total)
+    with unfinished(manifest.folder) as export:
+        with Heeded(export.discard):
+            manifest = _with_graphs(manifest, wanted, forms, float8, export.folder, report)
         if builder is not None:
             for name, network in manifest.networks.items():
-                manifest = manifest.with_network(name, _with_plan(network, folder, builder, report))
-        (folder / MANIFEST).write_bytes(manifest.to_json())
-        _put_in_place(folder, place, Path(beside) / "old")
+                manifest = manifest.with_network(name, _with_plan(network, export.folder, builder, report))
+        (export.folder / MANIFEST).write_bytes(manifest.to_json())
+        export.put_in_place()
     return manifest
 
 
-def _put_in_place(folder: Path, place: Path, aside: Path) -> None:
-    """Renames `folder` to `place`; what is there steps aside first, and back where that fails or is stopped."""
-    try:
-        if place.exists():
-            place.rename(aside)
-        folder.rename(place)
-    except BaseException:
-        if aside.exists() and not place.exists():
-            aside.rename(place)
-        raise
+def _with_graphs(
+    manifest: ExportManifest,
+    wanted: dict[str, GraphSignature],
+    forms: dict[str, nn.Module],
+    float8: Mapping[str, Float8],
+    folder: Path,
+    report: Report,
+) -> ExportManifest:
+    total, done = sum(map(_weight, forms.values())), 0
+    report("tracing", done, total)
+    for name, signature in wanted.items():
+        change = partial(float8[name].quantise, signature=signature) if name in float8 else None
+        files = write_onnx(forms[name].eval(), signature, folder / f"{name}.onnx", change=change)
+        manifest = manifest.with_network(name, ExportedNetwork(signature, f"{name}.onnx", _entries(files)))
+        report("tracing", done := done + _weight(forms[name]), total)
+    return manifest
 
 
 def _with_plan(network: ExportedNetwork, folder: Path, builder: PlanBuilder, report: Report) -> ExportedNetwork:

@@ -40,7 +40,7 @@ def finetune(
     full: Annotated[bool, typer.Option("--full", help="Train all weights of the transformer, no adapters.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="2000")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of adapters, clips and noise.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to PyTorch.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=256, help="CPU threads; 0 leaves the choice to PyTorch.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
 ) -> None:
     """Fine-tune a model on your videos, with adapters (LoRA) or all weights.

@@ -78,6 +78,6 @@ def gallery(
     folder: Annotated[Path, typer.Option(help="Where the portraits go.")] = Path("gallery"),
     sheet: Annotated[Path, typer.Option(help="The picture of all people and mouth shapes.")] = Path("docs/faces.png"),
 ) -> None:
-    """Draws the shipped portraits again."""
+    """Draw the shipped portraits again."""
     write_gallery(folder)
     contact_sheet(sheet)

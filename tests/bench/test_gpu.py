@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from rich.console import Console
 from torch import Tensor
 from typer.testing import CliRunner
 
+from avacast.bench.decoding import decoding
+from avacast.bench.device_timer import Deadline
 from avacast.bench.gpu import BUDGET_S, GRACE_S, SECTIONS, Section, _run, gpu
 from avacast.bench.gpu_tables import STREAM_ROWS, headline, tables
 from avacast.bench.gpu_targets import TARGETS, judged, look_up, summary
 from avacast.bench.gpu_workload import FULL, TINY
+from avacast.bench.kernel_table import kernel_table
+from avacast.bench.watchdog import LAST_WORDS_S
 from avacast.bench.workbench import CompiledOrPlain, Workbench
 from avacast.engine.errors import BadSetting, Unavailable
 
@@ -150,6 +155,7 @@ def test_streams_are_measured_both_ways(report: dict[str, Any]) -> None:
         assert way["interruption_to_silent_window_ms"] > 0
     assert [batch["streams"] for batch in report["pipeline"]["batches"]] == [2]
     assert all(sessions[way]["two_sessions_frames_per_s"] > 0 for way in ("eager", "graphed"))
+    assert all(sessions[way]["points_host_gb"] > 0 for way in ("eager", "graphed")), "sessions are interruptible"
     assert report["pipeline"]["graphed_wan"]["state_mb"] > report["pipeline"]["graphed_tiny"]["state_mb"]
 
 
@@ -179,6 +185,7 @@ def test_every_target_is_judged(report: dict[str, Any]) -> None:
     for row in rows.values():
         assert (row["met"] is None) == (row["measured"] is None)
     assert rows["memory of the first session, GB"]["met"] is None
+    assert rows["memory of each further one, GB"]["met"] is None
     assert rows["frames/s, Wan VAE"]["met"] is not None
 
 
@@ -213,7 +220,7 @@ def test_a_failing_section_costs_the_others_nothing(bench: Workbench) -> None:
     figures: dict[str, Any] = {"failed": {}}
     saved: list[set[str]] = []
     sections = [Section("kernels", 10, "no_such_module"), Section("ceilings", 10, "ceilings")]
-    _run(sections, bench, figures, 60, lambda: saved.append(set(figures)), Console(file=io.StringIO()))
+    _run(sections, bench, figures, Deadline.after(60), lambda: saved.append(set(figures)), Console(file=io.StringIO()))
     assert "no_such_module" in figures["failed"]["kernels"]
     assert "Traceback" in figures["kernels"]["traceback"]
     assert figures["ceilings"]["matrix_tflops"] > 0
@@ -237,7 +244,7 @@ def test_a_pass_that_does_not_fit_into_memory_costs_the_others_nothing(
     monkeypatch.setattr(bench.networks.dit, "forward", out_of_memory)
     figures: dict[str, Any] = {"failed": {}}
     forward = [section for section in SECTIONS if section.name == "forward"]
-    _run(forward, bench, figures, BUDGET_S, lambda: None, Console(file=io.StringIO()))
+    _run(forward, bench, figures, Deadline.after(BUDGET_S), lambda: None, Console(file=io.StringIO()))
     assert figures["failed"] == {}
     told = f"pass, {width}x{height}, window {frames}, batch {batch}"
     assert bench.not_measured == {told: "OutOfMemoryError: no room"}
@@ -265,14 +272,80 @@ def test_a_call_that_is_too_large_stays_compiled_for_others(bench: Workbench) ->
     assert bench.not_compiled == {}
 
 
+def test_what_a_section_leaves_of_its_share_is_the_next_one_s(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not the share of those after it; and one that takes more than it may takes it from the last."""
+    now, given = [1000.0], dict[str, float]()
+    takes_s = {"quick": 5, "slow": 65, "third": 0, "last": 0}
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    whole = Deadline.after(100)
+
+    def load(section: Section) -> Any:
+        def call(_bench: Workbench, _figures: dict[str, Any], deadline: Deadline) -> None:
+            given[section.name] = deadline.left_s
+            now[0] += takes_s[section.name]
+
+        return call
+
+    monkeypatch.setattr(Section, "load", load)
+    sections = [Section(name, BUDGET_S / 4, name) for name in takes_s]
+    _run(sections, bench, {"failed": {}}, whole, lambda: None, Console(file=io.StringIO()))
+    assert given == pytest.approx({"quick": 25, "slow": 45, "third": 25, "last": 30})
+
+
+def test_a_kernel_that_fails_costs_the_others_nothing(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it raises; it is named, and what was measured of it is kept."""
+    from avacast.kernels.catalogue import KERNELS
+
+    class CompilationError(Exception):
+        """As Triton's, which is no RuntimeError."""
+
+    def broken(_call: Any) -> Any:
+        if not bench.not_measured:
+            raise CompilationError("no such instruction")
+        return plain(_call)
+
+    plain = bench.compile
+    monkeypatch.setattr(bench, "compile", broken)
+    figures: dict[str, Any] = {}
+    kernel_table(bench, figures, Deadline.after(60))
+    assert bench.not_measured == {f"kernel {KERNELS[0].name}": "CompilationError: no such instruction"}
+    assert len(figures["kernels"]) == len(KERNELS) - 1
+    assert figures["left_out"] == []
+
+
 def test_when_the_time_is_over_the_rest_is_named(bench: Workbench) -> None:
     """No further cell is begun; what was left out stands in the result."""
     figures: dict[str, Any] = {"failed": {}}
     forward = [section for section in SECTIONS if section.name == "forward"]
-    _run(forward, bench, figures, 0.0, lambda: None, Console(file=io.StringIO()))
+    _run(forward, bench, figures, Deadline.after(0), lambda: None, Console(file=io.StringIO()))
     assert figures["failed"] == {}
     assert figures["forward"]["cells"] == []
     assert figures["forward"]["left_out"] == TINY.forward_cells
+
+
+def test_a_slow_compiler_costs_no_figure_of_a_decoder_but_its_own(bench: Workbench) -> None:
+    """All decoders are measured as they are before one is compiled; what there is no time for is named."""
+    compiled: list[Any] = []
+    run = bench.compile
+
+    def compiling(call: Any) -> Any:
+        compiled.append(call)
+        return run(call)
+
+    class UntilCompiled(Deadline):
+        @property
+        def left_s(self) -> float:
+            return 0.0 if compiled else 100.0
+
+    bench.compile = compiling  # type: ignore[method-assign]
+    figures: dict[str, Any] = {}
+    decoding(bench, figures, UntilCompiled(0.0))
+    cells = [*figures["wan"], *figures["tiny"]]
+    assert [cell["captured_ms"] > 0 for cell in cells] == [True, True]
+    assert ["graphed_ms" in cell for cell in cells] == [True, False]
+    assert figures["left_out"] == ["decoding, tiny, 32x32, 1 in a pass, compiled"]
 
 
 def test_the_full_size_measures_what_was_asked_for() -> None:
@@ -282,7 +355,7 @@ def test_the_full_size_measures_what_was_asked_for() -> None:
     assert FULL.forward_cells[0] == (512, 512, 9, 1), "the target's own cell comes first"
     assert (FULL.config.window.window, FULL.config.window.overlap, FULL.config.sampler.num_steps) == (9, 3, 4)
     assert sum(section.seconds for section in SECTIONS) <= BUDGET_S
-    assert BUDGET_S + GRACE_S <= 9 * 60 - 20, "nine minutes hold it, and the imports"
+    assert BUDGET_S + GRACE_S + LAST_WORDS_S <= 9 * 60 - 5, "nine minutes hold it, and Python's own start"
 
 
 def test_tables_show_what_is_there(report: dict[str, Any]) -> None:

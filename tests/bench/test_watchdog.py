@@ -36,6 +36,45 @@ def test_a_run_that_hangs_ends_with_what_it_has(tmp_path: Path):
     assert file.read_text() == done.stdout.strip() == "{'measured': 1}"
 
 
+CANNOT_SPEAK = """
+import sys, time
+from avacast.bench.watchdog import Watchdog
+
+def fails():
+    raise KeyError("half a figure")
+
+with Watchdog(fails, last_s=0.3, every_s=0.1, last_words=fails):
+    time.sleep(60)
+"""
+
+
+def test_a_run_ends_in_time_also_where_nothing_can_be_saved_or_said():
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", CANNOT_SPEAK], capture_output=True, text=True, check=False)
+    assert time.monotonic() - started < 30
+    assert done.returncode == EXIT_CODE
+
+
+NOBODY_READS = """
+import sys, time
+from avacast.bench.watchdog import Watchdog
+
+def speak():
+    print(1_000_000 * "figures ", flush=True)
+
+with Watchdog(lambda: None, last_s=0.3, every_s=0.1, last_words=speak):
+    time.sleep(60)
+"""
+
+
+def test_a_run_ends_in_time_also_where_nobody_reads_what_it_says():
+    """As behind a pager that was left alone."""
+    started = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", NOBODY_READS], stdout=subprocess.PIPE) as process:
+        assert process.wait(40) == EXIT_CODE
+    assert time.monotonic() - started < 40
+
+
 def test_what_is_measured_is_saved_while_the_work_goes_on():
     saved = threading.Event()
     with Watchdog(saved.set, last_s=60, every_s=0.01):

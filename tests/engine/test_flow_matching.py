@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from avacast.engine.errors import BadSetting
-from avacast.engine.flow_matching import Schedule, euler_step, velocity_from_sample
+from avacast.engine.flow_matching import Schedule, euler_step, schedule_on, velocity_from_sample
+from avacast.engine.profile import SamplerConfig
 
 
 def test_the_schedule_is_the_released_one(windows_golden: Path):
@@ -58,3 +59,12 @@ def test_a_step_along_the_true_velocity_stays_on_the_flow(sigma: float, portion:
     velocity = velocity_from_sample(latents, sample, sigma)
     torch.testing.assert_close(velocity, noise - sample)
     torch.testing.assert_close(euler_step(latents, velocity, sigma, lower), (1 - lower) * sample + lower * noise)
+
+
+def test_a_schedule_is_made_once_for_a_device():
+    """Sessions that change their profile to and fro copy nothing; it is the one that the settings ask for."""
+    config, cpu = SamplerConfig(num_steps=3, shift=3.0, spacing="even"), torch.device("cpu")
+    schedule = schedule_on(cpu, config)
+    assert schedule_on(cpu, SamplerConfig(num_steps=3, shift=3.0, spacing="even")) is schedule
+    assert torch.equal(schedule.sigmas, Schedule.of(config).sigmas)
+    assert not schedule.sigmas.is_inference()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avacast.engine.offload import Offload
+from avacast.engine.offload import Offload, pinned_bytes
 from avacast.engine.side_stream import lines_of
 
 DEVICES = [
@@ -47,6 +47,23 @@ def test_what_is_made_on_a_side_line_leaves_as_it_was_then(name: str):
             del product
             torch.zeros(1000, 1000, device=device).fill_(-1)
         assert offload.to_device()(away).eq(number).all()
+
+
+@pytest.mark.parametrize(("num_bytes", "taken"), [(0, 0), (1, 1), (4096, 4096), (4097, 8192), (75_497_472, 2**27)])
+def test_pinned_memory_is_counted_in_powers_of_two(num_bytes: int, taken: int):
+    assert pinned_bytes(num_bytes) == taken
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_pinned_memory_is_counted_as_pytorch_hands_it_out():
+    """By its own statistics of what is in use."""
+    offload = Offload(torch.device("cuda"))
+    before = torch.cuda.host_memory_stats()["allocated_bytes.current"]
+    with offload.to_host() as move:
+        away = [move(torch.ones(size, dtype=torch.uint8, device="cuda")) for size in (3_000_000, 5_000_000)]
+    torch.cuda.synchronize()
+    taken = torch.cuda.host_memory_stats()["allocated_bytes.current"] - before
+    assert 0 < taken <= sum(map(offload.num_bytes, away)) == 2**22 + 2**23
 
 
 def test_on_a_cpu_nothing_is_copied():

@@ -17,6 +17,13 @@ class Point:
     num_frames_shown: int
     latents: Tensor = field(compare=False)
 
+    shared: Tensor | None = field(default=None, compare=False)
+    """What several points keep together."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [self.latents] if self.shared is None else [self.latents, self.shared]
+
     def moved(self, move: Move) -> Point:
         return replace(self, latents=move(self.latents))
 
@@ -55,6 +62,41 @@ def test_what_the_viewer_has_seen_is_let_go_but_for_the_last_point_before_it():
 def test_the_oldest_point_goes_when_there_are_too_many():
     rewind = rewind_of(*range(MAX_POINTS + 3))
     assert rewind.back_to(0) == point(3)
+
+
+def test_the_oldest_point_goes_when_they_take_too_much_memory():
+    """Each takes 24 bytes. To go back further leads to the oldest that is left, and a new one finds room again."""
+    rewind = Rewind(point(0), Offload(CPU), max_bytes=3 * 24)
+    for frame in (4, 8, 12):
+        rewind.add(point(frame))
+    assert rewind.num_bytes == 3 * 24
+    assert rewind.back_to(8) == point(8)
+    assert rewind.back_to(0) == point(4)
+    rewind.add(point(8))
+    assert rewind.back_to(8) == point(8)
+
+
+def test_the_newest_point_stays_however_large():
+    rewind = Rewind(point(0), Offload(CPU), max_bytes=1)
+    for frame in (4, 8):
+        rewind.add(point(frame))
+    assert rewind.num_bytes == 24
+    assert rewind.back_to(0) == point(8)
+
+
+def test_what_points_share_is_counted_once_and_goes_with_the_last_of_them():
+    """A large state that three points share takes its memory until all three have gone."""
+    large = [torch.zeros(1000) for _ in range(3)]
+    rewind = Rewind(point(0), Offload(CPU), max_bytes=2 * 4000 + 6 * 24)
+    for number in range(9):
+        rewind.add(replace(point(4 * number + 1), shared=large[number // 3]))
+    assert rewind.num_bytes == 2 * 4000 + 6 * 24
+    assert rewind.back_to(0).num_frames_shown == 4 * 3 + 1
+
+
+def test_on_the_host_what_is_pinned_is_counted_as_it_is_handed_out():
+    """In powers of two: 24 bytes take 32."""
+    assert rewind_of(0, 4, offload=Offload(CPU, copies=True)).num_bytes == 2 * 32
 
 
 def test_states_follow_each_other():

@@ -23,6 +23,7 @@ from avacast.engine.pipeline import Pipeline
 from avacast.engine.portrait import Picture
 from avacast.engine.profile import Profile, ProfileName, SamplerConfig, WindowConfig
 from avacast.engine.reference import Reference, prepare_portrait
+from avacast.engine.rewind import Rewind
 from avacast.engine.sample_tail import Samples
 from avacast.engine.session import Session
 from avacast.engine.stream_decoder import StreamDecoder
@@ -403,6 +404,13 @@ class TestMisuse:
             with pytest.raises(SessionClosed, match="open a new one"):
                 use()
 
+    def test_a_block_closes_it_at_its_end(self, session: Session):
+        with session as opened:
+            assert opened is session
+            opened.push(np.zeros(640, np.float32))
+        with pytest.raises(SessionClosed):
+            session.pull()
+
 
 LIVE = Profile(WindowConfig(window=3, overlap=2, ramp="open", fuse_first_step=True, settle=0))
 
@@ -524,6 +532,33 @@ def test_an_interruption_between_two_kept_states_shows_the_same(
         assert np.array_equal(images, same)
 
 
+def test_an_interruption_beyond_the_memory_for_points_goes_back_to_the_oldest(
+    tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
+):
+    """What it shows from there on is what a session without a bound shows that is asked for that frame."""
+
+    def session_of(noise: Samples) -> Session:
+        session = tiny_pipeline.open_session(PICTURE, profile=LIVE, interruptible=True)
+        session.push(noise)
+        pull_all(session)
+        return session
+
+    def shown_after(session: Session, frame: int) -> tuple[int, np.ndarray]:
+        start = session.interrupt(frame)
+        session.push(noise_3s[:20_000])
+        return start, np.stack([one.image for one in pull_all(session)])
+
+    free = session_of(noise_3s)
+    monkeypatch.setattr(session_module, "Rewind", partial(Rewind, max_bytes=free.num_bytes_of_points // 3))
+    bounded = session_of(noise_3s)
+    assert 0 < bounded.num_bytes_of_points <= free.num_bytes_of_points // 3
+    oldest, images = shown_after(bounded, 0)
+    assert oldest > 0
+    start, expected = shown_after(free, oldest)
+    assert start == oldest
+    assert np.array_equal(images, expected)
+
+
 def test_going_back_twice_through_the_host_is_going_back_twice(
     tiny_pipeline: Pipeline, noise_3s: Samples, monkeypatch: pytest.MonkeyPatch
 ):
@@ -541,7 +576,7 @@ def test_going_back_twice_through_the_host_is_going_back_twice(
         assert session._rewind
         present, *kept = (
             {line.latents.data_ptr() for line in state.latents.ring[1].lines if line}
-            for state in (session.snapshot(), *session._rewind._states)
+            for state in (session.snapshot(), *(point.state for point in session._rewind._points))
         )
         return np.stack([frame.image for frame in frames]), not present.isdisjoint(set[int]().union(*kept))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from avacast.engine.networks import Networks
-from avacast.engine.offload import Offload
+from avacast.engine.offload import Move, Offload, pinned_bytes
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.precision import Precision
 from avacast.engine.presets import STABLEAVATAR_1_3B
+from avacast.engine.profile import ProfileName
 from avacast.engine.reference_detail import ReferenceDetail
 from avacast.engine.resting_state import PackedTensor, Resting, RestingState
+from avacast.engine.rewind import MAX_BYTES, MAX_POINTS, Rewind
 from avacast.engine.stream_decoder import MAX_BEHIND, DecoderPoint, StreamDecoder
 from avacast.engine.wan_vae import WanVAE
 
@@ -110,19 +112,29 @@ class Counted(Offload):
         self.away.add(id(left))
         return left
 
+    def num_bytes(self, tensor: Tensor) -> int:
+        return pinned_bytes(tensor.nbytes) if id(tensor) in self.away else tensor.nbytes
+
+
+def served_decoder(offload: Offload) -> StreamDecoder:
+    """The released one at 512x512, of tensors without values."""
+    config = STABLEAVATAR_1_3B
+    with torch.device("meta"):
+        vae = WanVAE(config.vae).to("meta", torch.bfloat16)
+        networks = replace(Networks.build(replace(config, dit=replace(config.dit, num_layers=1))), vae=vae)
+        return StreamDecoder(networks, goes_back=True, packs=True, offload=offload)
+
 
 def test_the_points_of_a_served_session_take_none_of_a_gpu():
     """The released decoder at 512x512, with a point for each of 19 latent frames: a viewer is never further behind.
 
     If its points stayed there would be two states beside the one at hand; on the host they cost latents only.
     """
-    config, offload, points = STABLEAVATAR_1_3B, Counted(), list[DecoderPoint]()
+    offload, points = Counted(), list[DecoderPoint]()
+    decoder = served_decoder(offload)
     with torch.device("meta"), torch.inference_mode():
-        vae = WanVAE(config.vae).to("meta", torch.bfloat16)
-        networks = replace(Networks.build(replace(config, dit=replace(config.dit, num_layers=1))), vae=vae)
-        decoder = StreamDecoder(networks, goes_back=True, packs=True, offload=offload)
         for _ in range(19):
-            decoder.decode(torch.empty(1, 16, 1, *config.latent_size))
+            decoder.decode(torch.empty(1, 16, 1, *STABLEAVATAR_1_3B.latent_size))
             points.append(decoder.point)
     held = [*tensors_of(decoder._state), *(tensor for point in points for tensor in tensors_of(point.state))]
     held += [latents for point in points for latents in point.since]
@@ -133,6 +145,51 @@ def test_the_points_of_a_served_session_take_none_of_a_gpu():
     state = 0.75 * 1_239_678_976
     assert on_host == pytest.approx(2 * state, rel=1e-3)
     assert state < on_device < state + 10e6
+
+
+@dataclass(frozen=True)
+class Shown:
+    """As much of a session's state as its decoder keeps, and as many lines of latents as a session may have."""
+
+    num_frames_shown: int
+    decoder: DecoderPoint
+    lines: tuple[Tensor, ...]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [*self.lines, *self.decoder.tensors]
+
+    def moved(self, move: Move) -> Shown:
+        return replace(self, lines=tuple(map(move, self.lines)))
+
+
+@pytest.mark.parametrize(("profile", "num_points"), [("mic", MAX_POINTS), ("tts", 7)])
+def test_no_point_that_a_server_could_ask_for_goes_for_its_memory(profile: ProfileName, num_points: int):
+    """The released model at 512x512 whose viewer tells nothing: 23 latent frames can always be taken back, more than
+    the three seconds by which a server is ahead; and the host's memory has a bound.
+    """
+    window = STABLEAVATAR_1_3B.profile(profile).window
+    offload, size = Counted(), STABLEAVATAR_1_3B.latent_size
+    decoder = served_decoder(offload)
+    with torch.device("meta"), torch.inference_mode():
+
+        def shown(num_latents: int) -> Shown:
+            lines = tuple(torch.empty(1, 16, window.window, *size) for _ in range(4))
+            return Shown(4 * num_latents, decoder.point, lines)
+
+        decoder.decode(torch.empty(1, 16, 1, *size))  # from now on the states differ in nothing that has a size
+        rewind, most, reaches, nums = Rewind(shown(0), offload), 0, dict[int, int](), list[int]()
+        for num_latents in range(window.hop, 150, window.hop):
+            decoder._point = decoder._next_point(torch.empty(1, 16, window.hop, *size))
+            rewind.add(shown(num_latents))
+            most = max(most, rewind.num_bytes)
+            nums.append(len(rewind._points))
+            reaches[num_latents] = num_latents - rewind.forget(0) // 4
+    reach, num = (min(reaches[num] for num in reaches if num >= 48), min(nums[len(nums) // 2 :]))
+    print(f"{profile}: {num} points, {most / 1e9:.2f} GB at most, back by {reach} latent frames")
+    assert num == num_points
+    assert 4e9 < most <= MAX_BYTES
+    assert 4 * reach >= 92 > 3 * 25
 
 
 @pytest.mark.parametrize("goes_back", [True, False])

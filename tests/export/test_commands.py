@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,3 +80,21 @@ def test_export_refuses_what_it_cannot_do_before_it_begins(
 def test_verify_on_a_device_that_is_not_here(small_bundle: Path, exports: Path):
     """It is refused before the model is loaded."""
     assert "choose cpu" in str(refused("verify", small_bundle, "--exports", exports, "--device", "cuda"))
+
+
+EXPORTING = "from avacast.streaming.cli import main; main()"
+
+
+def test_an_export_that_is_stopped_while_it_traces_ends_at_once_and_leaves_nothing(small_bundle: Path, tmp_path: Path):
+    """With the status of a termination."""
+    command = [sys.executable, "-P", "-c", EXPORTING, "export", str(small_bundle), "--exports", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(tmp_path.glob(".*/new/step.onnx")):
+            time.sleep(0.01)
+        process.terminate()
+        stopped = time.monotonic()
+        _, said = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - stopped < 30
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in said

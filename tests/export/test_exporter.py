@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from avacast.engine.plan_choice import choose_plans
 from avacast.engine.portrait import Picture
 from avacast.engine.sample_tail import Samples
 from avacast.engine.static_form import StaticShape, signatures
-from avacast.export.exporter import ExportRequest, _put_in_place, export_bundle, with_plain_weights
+from avacast.export.exporter import ExportRequest, export_bundle, with_plain_weights
 from avacast.export.forms import static_forms
 from avacast.export.onnx_file import write_onnx
 from avacast.export.recording import stream
@@ -282,12 +283,17 @@ def test_a_place_that_cannot_be_written_is_refused_in_a_sentence(small_bundle: P
         export_bundle(small_bundle, ExportRequest(), tmp_path / "file" / "exports", say_nothing)
 
 
-def test_an_older_export_comes_back_where_the_new_one_cannot_take_its_place(copied: Path):
-    """It had stepped aside already."""
-    with pytest.raises(FileNotFoundError):
-        _put_in_place(copied.with_name("not-made"), copied, copied.with_name("aside"))
-    ExportManifest.read(copied)
-    assert [path.name for path in copied.parent.iterdir()] == [copied.name]
+def test_what_a_killed_export_leaves_is_cleared_by_the_next(small_bundle: Path, tmp_path: Path):
+    """Killed while it traces, so that nothing could be removed on the way out."""
+    command = [sys.executable, "-P", "-c", BY_ANOTHER_PROCESS, str(small_bundle), str(tmp_path), "0"]
+    with subprocess.Popen(command) as process:
+        while process.poll() is None and not list(tmp_path.glob(".*/new/step.onnx")):
+            time.sleep(0.01)
+        process.kill()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(f".{ExportRequest().name}-{process.pid}-")
+    export_bundle(small_bundle, ExportRequest(), tmp_path, say_nothing)
+    assert [path.name for path in tmp_path.iterdir()] == [ExportRequest().name]
 
 
 def test_two_exports_at_once_leave_one_whole_export(small_bundle: Path, tmp_path: Path):
