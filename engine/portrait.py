@@ -26,7 +26,8 @@ Picture = NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_BYTES = 10_000_000
-MAX_PIXELS = 12_000_000
+MAX_PIXELS = 12_500_000
+"""What phones call 12 megapixels is 4032x3024, and a little more than that."""
 MIN_SIDE = 64
 MAX_SIDE = 4096
 MAX_ASPECT = 4

@@ -20,8 +20,8 @@ def gallery_names() -> list[str]:
 
 def find_portrait(portrait: str) -> Path:
     """The picture that `portrait` means: a file, or the name of one in the gallery. Raises BadPortrait if neither."""
-    if portrait in gallery_names():
-        return gallery_folder() / f"{portrait}.png"
+    if portrait.lower() in gallery_names():  # the page writes them with a capital
+        return gallery_folder() / f"{portrait.lower()}.png"
     if not Path(portrait).is_file():
         known = ", ".join(gallery_names())
         raise BadPortrait(f"there is no picture {portrait!r}; name a PNG, JPEG or WebP file or one of: {known}")

@@ -7,6 +7,7 @@ import { request } from "./http.js";
 import { Measures } from "./measures.js";
 import { Microphone, microphones } from "./microphone.js";
 import { Numbers } from "./numbers.js";
+import { whenGiven } from "./picture.js";
 import { Session } from "./session.js";
 
 const $ = (id) => document.getElementById(id);
@@ -41,11 +42,13 @@ const microphone = new Microphone((level) => {
 const gallery = new Gallery($("gallery"), (portrait) => {
   Object.assign($("poster"), { src: portrait.url, alt: portrait.alt, hidden: false });
   $("unfamiliar").hidden = true;
+  if (session) pressed(changeFace)();
 });
 
 function complain(error) {
   const text = error?.message ?? String(error ?? "");
   $("message").textContent = text && text[0].toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
+  if (text) $("message").scrollIntoView({ block: "nearest" }); // a phone may show the settings alone
 }
 
 const guarded = (action) => (...values) => Promise.resolve(action(...values)).catch(complain);
@@ -88,9 +91,7 @@ async function start() {
   lastFrames = { count: 0, at: performance.now() };
   doctor.note({ server: "answers", iceServers: starting.iceServers });
   $("start").textContent = "Stop";
-  for (const control of ["start", ...LIVE_CONTROLS]) $(control).disabled = false;
-  // On a phone the focus would raise the keyboard over the picture.
-  if (matchMedia("(pointer: fine)").matches) $("text").focus();
+  for (const control of ["start", "portraits", ...LIVE_CONTROLS]) $(control).disabled = false;
 }
 
 async function startOrComplain() {
@@ -101,6 +102,25 @@ async function startOrComplain() {
     leave("failed", "Could not start", { code: error.code ?? "failed", message: error.message });
     throw error;
   }
+}
+
+async function startOrStop() {
+  if (session) return leave("idle");
+  await startOrComplain();
+  // On a phone the focus would raise the keyboard over the picture.
+  if (matchMedia("(pointer: fine)").matches) $("text").focus();
+}
+
+/** Another portrait while the avatar is live: a session keeps its own, so it ends and another one begins. */
+async function changeFace() {
+  const [before, wasHeard, focused] = [session, microphone.on, document.activeElement];
+  leave("preparing");
+  $("start").disabled = $("portraits").disabled = true;
+  $("state").scrollIntoView({ block: "nearest" });
+  await before.gone();
+  await startOrComplain();
+  focused.focus({ preventScroll: true });
+  if (wasHeard && session) await startMicrophone();
 }
 
 /** Takes everything of the session off the page; a reason says why it ended by itself. */
@@ -244,7 +264,7 @@ function reflectSound() {
 
 const pressed = (action) => guarded((...values) => { complain(""); return action(...values); });
 
-$("start").addEventListener("click", pressed(() => (session ? leave("idle") : startOrComplain())));
+$("start").addEventListener("click", pressed(startOrStop));
 $("microphone").addEventListener("click", pressed(toggleMicrophone));
 $("interrupt").addEventListener("click", pressed(interrupt));
 $("resume").addEventListener("click", pressed(resume));
@@ -260,17 +280,15 @@ $("captions").addEventListener("click", () => {
   $("caption").hidden = !on;
 });
 $("check").addEventListener("click", pressed(() => doctor.check()));
-$("upload").addEventListener("change", pressed(async () => {
-  const [file] = $("upload").files;
-  $("upload").value = "";
-  if (file) await gallery.upload(file);
-}));
+whenGiven($("upload"), pressed((file) => $("portraits").disabled || gallery.upload(file)));
 $("video").addEventListener("playing", () => $("video").classList.add("showing"));
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.isComposing && !$("interrupt").hidden) pressed(interrupt)();
 });
 navigator.mediaDevices?.addEventListener("devicechange", guarded(listMicrophones));
 window.addEventListener("pagehide", () => session?.close());
+$("start").disabled = false; // until here a press would have been lost
+show("idle");
 
 guarded(async () => {
   await Promise.all([listMicrophones(), doctor.check(), gallery.load()]);

@@ -10,13 +10,13 @@ export class Captions {
     this.element = element;
   }
 
-  /** Shows a line; the first `num_heard` of its words have begun. */
-  show({ utterance, words, num_heard: numHeard }) {
+  /** Shows a line; the first `num_heard` of its words have begun. No blank stands before those that are `joined`. */
+  show({ utterance, words, joined, num_heard: numHeard }) {
     clearTimeout(this.#timer);
     const line = `${utterance} ${words.join(" ")}`;
     if (line !== this.#line) {
       this.#line = line;
-      this.element.replaceChildren(...words.flatMap((word) => [spanOf(word), " "]));
+      this.element.replaceChildren(...words.flatMap((word, i) => [joined.includes(i) ? "" : " ", spanOf(word)]));
     }
     [...this.element.children].forEach((span, index) => span.classList.toggle("heard", index < numHeard));
   }

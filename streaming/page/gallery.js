@@ -1,8 +1,7 @@
 // The portraits to choose from, and the viewer's own pictures.
 
 import { request } from "./http.js";
-
-const MAX_UPLOAD_BYTES = 10_000_000;
+import { fit } from "./picture.js";
 
 export class Gallery {
   /** Fills `element` with radio buttons; `onChosen(portrait)` is called for the one that is chosen. */
@@ -24,16 +23,16 @@ export class Gallery {
   }
 
   async upload(file) {
-    if (file.size > MAX_UPLOAD_BYTES) throw new Error("the picture is larger than 10 MB; choose a smaller one");
-    this.add(await request("PUT", "/api/portraits", file), true);
+    const portrait = await request("PUT", "/api/portraits", await fit(file));
+    this.add(portrait, true, file.name.replace(/\.[^.]*$/, "") || "yours");
   }
 
-  add(portrait, checked) {
+  add(portrait, checked, text = portrait.name) {
     const label = document.createElement("label");
     const radio = Object.assign(document.createElement("input"), { type: "radio", name: "portrait", value: portrait.name, checked });
     const image = Object.assign(document.createElement("img"), { src: portrait.url, alt: portrait.alt });
     const name = document.createElement("span");
-    name.textContent = portrait.name.startsWith("upload-") ? "yours" : portrait.name;
+    name.textContent = text;
     radio.addEventListener("change", () => this.onChosen(portrait));
     label.append(radio, image, name);
     this.element.append(label);

@@ -4,6 +4,7 @@
 import { request } from "./http.js";
 
 const [MAX_TRIES, RETRY_MS] = [3, 700];
+const [MAX_GOODBYES, GOODBYE_MS] = [50, 100];
 
 /** The server's STUN and TURN servers, in the shape of RTCIceServer; most servers need none. */
 export async function iceServers() {
@@ -70,6 +71,15 @@ export class Session {
     await this.audioSender?.replaceTrack(track).catch((error) => {
       if (!this.closed) throw error;
     });
+  }
+
+  /** Resolves when the server has taken the closed session down, and its place is free. */
+  async gone() {
+    for (let tries = 0; tries < MAX_GOODBYES; tries += 1) {
+      const is = await fetch(`/api/sessions/${this.id}`, { method: "DELETE" }).catch(() => null);
+      if (is?.status !== 204) return;
+      await new Promise((done) => setTimeout(done, GOODBYE_MS));
+    }
   }
 
   close() {

@@ -120,6 +120,20 @@ def tab_to(page: Page, name: str, max_tabs: int = 12) -> None:
     raise AssertionError(f"{name} is not reached by Tab, but {focused(page)}")
 
 
+def test_captions_of_a_script_without_blanks_have_none(server: str, open_page: OpenPage):
+    """They stand where the server says that they do, whatever the script."""
+    shown = open_page(server).evaluate(
+        """async (caption) => {
+          const { Captions } = await import("/page/captions.js");
+          const element = document.createElement("p");
+          new Captions(element).show(caption);
+          return [element.textContent.trim(), element.querySelectorAll(".heard").length];
+        }""",
+        {"utterance": "u", "words": ["我", "是", "Ada。", "Hello", "there."], "joined": [1, 2], "num_heard": 2},
+    )
+    assert shown == ["我是Ada。 Hello there.", 2]
+
+
 def test_everything_can_be_done_by_keyboard_alone(server: str, open_page: OpenPage):
     """Choose, start, type, interrupt with Escape from within the text, switch captions off, stop."""
     page = open_page(server)
@@ -309,6 +323,83 @@ def test_start_asks_again_for_portraits_that_did_not_come(server: str, open_page
     stop(page, server, session)
 
 
+def test_start_cannot_be_pressed_before_it_would_do_something(server: str, open_page: OpenPage):
+    page = open_page(server)
+    page.route("**/page/app.js", lambda route: route.abort())
+    page.reload()
+    assert page.is_disabled("#start")
+    assert page.text_content("#state") == "Loading …"
+
+
+def test_another_portrait_can_be_chosen_while_the_avatar_is_live(server: str, open_page: OpenPage):
+    """A new session takes the place of the old one, which is gone; microphone and focus stay as they were."""
+    page = open_page(server)
+    before = start(page)
+    page.click("#microphone")
+    page.wait_for_selector("#microphone[aria-pressed=true]")
+    page.focus("#gallery input[value=ada]")
+    with page.expect_response(lambda response: response.url.endswith("/api/sessions")) as made:
+        page.keyboard.press("ArrowRight")
+    session: str = made.value.json()["id"]
+    page.wait_for_selector("#video.showing", timeout=START_MS)
+    page.wait_for_selector("#microphone[aria-pressed=true]")
+    assert session != before
+    assert httpx.delete(f"{server}/api/sessions/{before}").status_code == httpx.codes.NOT_FOUND
+    assert page.evaluate("document.activeElement.value") == "bruno"
+    assert "bruno" in (page.get_attribute("#poster", "src") or "")
+    stop(page, server, session)
+
+
+def saved(image: Image.Image, kind: str) -> bytes:
+    content = io.BytesIO()
+    image.save(content, kind)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "size"),
+    [("small.png", "PNG", (300, 200)), ("moving.gif", "GIF", (90, 90)), ("huge.jpg", "JPEG", (5000, 2500))],
+)
+def test_any_picture_that_the_browser_reads_can_be_used(
+    server: str, open_page: OpenPage, name: str, kind: str, size: tuple[int, int]
+):
+    """What the server takes is sent as it is; what is larger, or of another format, is drawn anew in the browser."""
+    page = open_page(server)
+    content = saved(Image.new("RGB", size, (200, 90, 60)), kind)
+    mime = f"image/{kind.lower()}"
+    with page.expect_response(lambda response: response.request.method == "PUT") as kept:
+        page.set_input_files("#upload", {"name": name, "mimeType": mime, "buffer": content})
+    assert kept.value.status == httpx.codes.CREATED
+    assert (kept.value.request.headers["content-type"] == mime) == (kind == "PNG")
+    picture = page.locator("#gallery label:has(:checked) img")
+    assert picture.get_attribute("src") == kept.value.json()["url"]
+    assert page.text_content("#gallery label:has(:checked) span") == name.partition(".")[0]
+    shape = picture.evaluate(
+        "async (image) => { await image.decode(); return image.naturalWidth / image.naturalHeight; }"
+    )
+    assert shape == pytest.approx(size[0] / size[1], rel=0.01)
+
+
+def test_a_picture_can_be_dropped_on_the_page(server: str, open_page: OpenPage):
+    page = open_page(server)
+    page.evaluate(
+        """async () => {
+          const dataTransfer = new DataTransfer();
+          const picture = await (await fetch("/api/portraits/bruno")).blob();
+          dataTransfer.items.add(new File([picture], "mine.png", {type: "image/png"}));
+          document.body.dispatchEvent(new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer}));
+        }"""
+    )
+    page.wait_for_selector("#gallery label:has(:checked) span:text-is('mine')")
+
+
+def test_a_file_that_is_no_picture_is_told_so(server: str, open_page: OpenPage):
+    page = open_page(server)
+    page.set_input_files("#upload", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"})
+    until(page, "document.getElementById('message').textContent.startsWith('The file is no picture')")
+    assert page.locator("#gallery img").count() == 8
+
+
 @pytest.mark.parametrize("size", [(256, 256), (832, 480), (480, 832)])
 def test_the_picture_has_the_shape_of_the_models(server: str, open_page: OpenPage, size: tuple[int, int]):
     """Nothing of it is cut off, it stands in the middle, and what stands below it begins where it does."""
@@ -412,9 +503,8 @@ def test_a_picture_that_the_model_was_not_made_for_is_said_so(server: str, open_
     page.wait_for_timeout(1_500)
     assert page.locator("#unfamiliar").is_hidden()
     stop(page, server, session)
-    noise = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)).save(noise, "PNG")
-    page.set_input_files("#upload", {"name": "noise.png", "mimeType": "image/png", "buffer": noise.getvalue()})
+    noise = saved(Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)), "PNG")
+    page.set_input_files("#upload", {"name": "noise.png", "mimeType": "image/png", "buffer": noise})
     page.wait_for_selector("#gallery input[value^=upload]:checked", state="attached")
     session = start(page)
     page.wait_for_selector("#unfamiliar", state="visible")
