@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from avacast.engine.errors import Unavailable
+from avacast.engine.errors import SessionClosed, Unavailable
 from avacast.streaming.broadcast import AudioBroadcast, VideoBroadcast
 from avacast.streaming.http_errors import RequestError
 from avacast.streaming.microphone import Microphone
@@ -94,7 +94,8 @@ class Audience:
     async def join(self, role: Role, sdp: str, client_host: str) -> tuple[Guest, str]:
         """A new guest and the answer to his offer.
 
-        Raises RequestError for a bad offer, Unavailable for one too many.
+        Raises RequestError for a bad offer, Unavailable for one too many, SessionClosed when the session ends
+        meanwhile.
         """
         if len(self._guests) >= MAX_GUESTS:
             raise Unavailable(f"at most {MAX_GUESTS} take part in one session")
@@ -105,8 +106,11 @@ class Audience:
         try:
             answer = await guest.peer.answer(sdp, client_host)
         except BaseException:
-            self._dismiss(guest)
+            if name in self._guests:
+                self._dismiss(guest)
             raise
+        if name not in self._guests:
+            raise SessionClosed("the connection was ended before it was made; make another")
         self.joined_s, self.left_s = time.monotonic(), None
         return guest, answer
 

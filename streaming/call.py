@@ -183,9 +183,11 @@ class Call:
 
     async def _take_down(self) -> None:
         self._watching.cancel()
-        await self._session.close()
-        await self.audience.aclose()
-        await self._speaker.aclose()
+        for end_part in (self._session.close, self.audience.aclose, self._speaker.aclose):
+            try:
+                await end_part()
+            except Exception:  # whatever it is, the other parts end too, and the place is free
+                log.exception("a part of session %s did not end in order", self.name)
         self._on_end(self.name)
 
     def _give_up(self, code: str, message: str) -> None:

@@ -40,10 +40,9 @@ class Calls:
         """Begins a call with this picture, uint8 [H, W, 3]. Raises Unavailable when there is no free place."""
         if len(self._calls) >= self._max_calls:
             raise Unavailable(f"all {self._max_calls} sessions are in use; try again when one has ended")
-        if self._worker.model is None:
-            raise Unavailable("the engine is starting; try again in a moment")
+        model = self._worker.loaded_model()
         name = secrets.token_urlsafe(16)
-        call = Call(name, picture, self._worker, self._worker.model, self._make_tts(), self._webrtc, self._forget)
+        call = Call(name, picture, self._worker, model, self._make_tts(), self._webrtc, self._forget)
         self._calls[name] = call
         return call
 

@@ -27,8 +27,8 @@ class CaptionFeed:
         caption = self._captions.at(utterance.position_s)
         if caption and caption != self._told:
             self._told = caption
-            event = {"utterance": utterance.name, "words": list(caption.words), "num_heard": caption.num_heard}
-            self._tell({"type": "caption", **event})
+            line = {"words": list(caption.words), "joined": list(caption.joined), "num_heard": caption.num_heard}
+            self._tell({"type": "caption", "utterance": utterance.name, **line})
 
     def on_finished(self, utterance: Utterance, interrupted: bool) -> None:
         if self._told:

@@ -65,6 +65,7 @@ class Channel:
         with contextlib.suppress(EOFError, OSError, ValueError, TypeError):
             while True:
                 self._on_message(self._connection.recv())
+        self.close()  # or the writer would wait for messages to nobody, for ever
         self._on_closed()
 
     def _write(self) -> None:

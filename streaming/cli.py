@@ -1,155 +1,71 @@
-"""The command `avacast`: finds the commands that the packages offer and tells their errors in one line.
+"""The console script `avacast`, from its first line to its exit code.
 
-Each command is an entry point in the group `avacast.commands`: a function with typer's annotations. It is loaded when
-it is used, so this module imports none of them and `avacast --help` needs no model library.
+However a command ends, it ends with a fitting code and says at most one line. Which commands there are is the business
+of `installed_commands`, which is imported when a Ctrl-C is already taken for what it is.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import atexit
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points, version
-from typing import Annotated, Any, NoReturn
+from typing import NoReturn
 
-import typer
-from typer.core import TyperGroup
+from avacast.engine.errors import AvacastError
 
-from avacast.engine.errors import AvacastError, Unavailable
-
-_GROUP = "avacast.commands"
 _INTERRUPTED = 130
 """What a shell expects of a command that Ctrl-C ended: 128 + SIGINT."""
 
-_HELP = """Turn one picture and a voice into live, lip-synced video.
-
-Examples:
-
-    avacast serve                             talk to an avatar live
-
-    avacast say "Hello, I am Ada."            a video from text
-
-    avacast render ada speech.wav -o ada.mp4  a video from a recording
-
-The embedded pocket model animates drawn faces only. `avacast COMMAND --help` tells more.
-"""
-
-
-class _InstalledCommands(TyperGroup):
-    """A group whose commands are the installed entry points; `train.pocket` is `pocket` in the group `train`."""
-
-    prefix = ""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # typer's signature
-        return sorted({name.partition(".")[0] for name in self._entries()})
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  # typer's signature
-        entries = self._entries()
-        if cmd_name in entries:
-            return _load(cmd_name, entries[cmd_name])
-        members = [entry for name, entry in entries.items() if name.startswith(f"{cmd_name}.")]
-        return _group(cmd_name, members[0], f"{self.prefix}{cmd_name}.") if members else None
-
-    def _entries(self) -> dict[str, EntryPoint]:
-        found = entry_points(group=_GROUP)
-        return {entry.name.removeprefix(self.prefix): entry for entry in found if entry.name.startswith(self.prefix)}
-
 
 def main() -> NoReturn:
-    """The console script: runs a command and exits with its code."""
+    """Runs the command that was typed and exits with its code."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Whoever started this in the background may have said that Ctrl-C is not for it; that stays so.
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, _leave)
     try:
-        arguments = sys.argv[1:] or ["--help"]
-        code = typer.main.get_command(_application()).main(arguments, prog_name="avacast", standalone_mode=False)
+        from avacast.streaming.installed_commands import run
+
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = run(sys.argv[1:] or ["--help"])
     except AvacastError as error:
-        code = _report(error, str(error), error.exit_code)
-    except typer.TyperException as error:
-        code = _report(error, _usage(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+        code = _report(error)
+    except KeyboardInterrupt:
         code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        _end_at_once()
     sys.exit(code)
 
 
-def _application() -> typer.Typer:
-    application = typer.Typer(cls=_InstalledCommands, help=_HELP, add_completion=False, rich_markup_mode=None)
-    application.callback()(_options)
-    return application
+def _end_at_once() -> NoReturn:
+    """Ends a command that was interrupted, when it has cleaned up behind itself.
+
+    Python would take apart all that was imported: a second of computing that a user who pressed Ctrl-C waits for, and a
+    minute where the machine has other work.
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the only way to run them alone
+    with contextlib.suppress(OSError):  # whoever read this has gone as well
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(_INTERRUPTED)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"avacast {version('avacast')}")
-        raise typer.Exit
-
-
-def _options(
-    _version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
-    ] = False,
-) -> None:
-    """Carries the options that stand before a command."""
-
-
-def _load(name: str, entry: EntryPoint) -> Any:
-    """The click command behind an entry point, or one that says why it cannot be had here."""
-    try:
-        target: Callable[..., None] = entry.load()
-    except ImportError as error:
-        target = _unavailable(name, error)
-    application = typer.Typer(add_completion=False, rich_markup_mode=None)
-    text = inspect.getdoc(target) or ""
-    application.command(name, help=text, short_help=_first_sentence(text))(target)
-    return typer.main.get_command(application)
-
-
-def _group(name: str, member: EntryPoint, prefix: str) -> Any:
-    """The click group of the commands that start with `prefix`; its help is what the package says of itself."""
-    package = importlib.import_module(member.module.rpartition(".")[0])
-    application = typer.Typer(
-        cls=_InstalledCommands,
-        name=name,
-        help=package.__doc__,
-        short_help=_first_sentence(package.__doc__ or ""),
-        add_completion=False,
-        rich_markup_mode=None,
-    )
-    application.callback()(lambda: None)
-    group = typer.main.get_command(application)
-    assert isinstance(group, _InstalledCommands)
-    group.prefix = prefix
-    return group
-
-
-def _first_sentence(text: str) -> str:
-    """The line of a list of commands, whole; where it is long the list wraps it."""
-    return " ".join(text.partition("\n\n")[0].split())
-
-
-def _unavailable(name: str, error: ImportError) -> Callable[[], None]:
-    def command() -> None:
-        raise Unavailable(f"`avacast {name}` cannot be loaded ({error}); install what is missing") from error
-
-    command.__doc__ = f"Not available here: {error}."
-    return command
-
-
-def _usage(error: typer.TyperException) -> str:
-    """What was typed wrongly, and which help has the right form."""
-    text = error.format_message().replace("Value error, ", "").rstrip(".")
-    context = getattr(error, "ctx", None)
-    return f"{text}; see `{context.command_path if context else 'avacast'} --help`"
-
-
-def _report(error: Exception, text: str, exit_code: int) -> int:
-    if os.environ.get("AVACAST_TRACEBACK") == "1":
-        raise error
-    typer.echo(f"avacast: {' '.join(text.split())}", err=True)
-    return exit_code
+def _leave(_signum: int, _frame: object) -> NoReturn:
+    # While commands are imported nothing is there to be cleaned up, and an exception might be taken for another.
+    os._exit(_INTERRUPTED)
 
 
 def _terminate(signum: int, _frame: object) -> NoReturn:
     # As an exception, so that files being written are removed on the way out.
     sys.exit(128 + signum)
+
+
+def _report(error: AvacastError) -> int:
+    if os.environ.get("AVACAST_TRACEBACK") == "1":
+        raise error
+    print(f"avacast: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201  # the one line
+    return error.exit_code

@@ -8,8 +8,9 @@ for that, and nothing of media or HTTP.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import aioice
@@ -17,6 +18,7 @@ from aiortc import RTCIceTransport
 from aiortc.rtcconfiguration import RTCIceServer
 from aiortc.rtcicetransport import connection_kwargs
 
+from avacast.engine.errors import SessionClosed
 from avacast.streaming.seam import read_seam, replace_seam
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,11 @@ class IceLink:
         self._transport = transport
         self._servers = list(servers)
         self._current: aioice.Connection = read_seam(transport, "_connection")
+        self._other: aioice.Connection | None = None
+        """The connection that is not current: the next one, or the one that was left, until it is closed."""
         self._moving: asyncio.Task[None] | None = None
+        self._restarting = asyncio.Lock()
+        self._closed = False
         replace_seam(transport, "_recv", self.recv)
         replace_seam(transport, "_send", self.send)
 
@@ -58,42 +64,66 @@ class IceLink:
         await self._current.send(data)
 
     async def add_candidates(self, candidates: Sequence[str]) -> None:
-        """Tries more of the viewer's addresses. Raises ValueError for lines that are no candidates."""
-        for candidate in candidates:
-            await self._current.add_remote_candidate(aioice.Candidate.from_sdp(candidate.removeprefix("candidate:")))
+        """Tries more of the viewer's addresses. Raises ValueError when no more are taken."""
+        for candidate in _parsed(candidates):
+            await self._current.add_remote_candidate(candidate)
 
     async def restart(self, remote: IceCredentials) -> IceCredentials:
-        """Begins a new generation and returns our side of it; one that was under way is given up."""
-        if self._moving:
-            self._moving.cancel()
-        new = aioice.Connection(ice_controlling=False, **connection_kwargs(self._servers))
-        await new.gather_candidates()
-        new.remote_username, new.remote_password = remote.ufrag, remote.pwd
-        for candidate in remote.candidates:
-            await new.add_remote_candidate(aioice.Candidate.from_sdp(candidate.removeprefix("candidate:")))
-        self._moving = asyncio.create_task(self._move_to(new), name="ice-restart")
+        """Begins a new generation and returns our side of it; one that was under way is given up.
+
+        Raises SessionClosed when the link has been closed.
+        """
+        async with self._restarting:
+            if self._closed:
+                raise SessionClosed("the connection has ended; make another")
+            await self._give_up()
+            new = aioice.Connection(ice_controlling=False, **connection_kwargs(self._servers))
+            try:
+                await new.gather_candidates()
+                new.remote_username, new.remote_password = remote.ufrag, remote.pwd
+                for candidate in _parsed(remote.candidates):
+                    await new.add_remote_candidate(candidate)
+            except BaseException:
+                await new.close()
+                raise
+            self._other = new
+            self._moving = asyncio.create_task(self._move_to(new), name="ice-restart")
         lines = tuple(f"candidate:{candidate.to_sdp()}" for candidate in new.local_candidates)
         return IceCredentials(new.local_username, new.local_password, lines)
 
     async def aclose(self) -> None:
         """Gives up a restart that is under way. The current connection is its transport's to close."""
+        async with self._restarting:
+            self._closed = True
+            await self._give_up()
+
+    async def _give_up(self) -> None:
         if self._moving:
             self._moving.cancel()
             await asyncio.wait([self._moving])
+        await self._close_other()
+
+    async def _close_other(self) -> None:
+        if self._other:
+            await self._other.close()
+        self._other = None
 
     async def _move_to(self, new: aioice.Connection) -> None:
         try:
             await asyncio.wait_for(new.connect(), MAX_RESTART_S)
         except (ConnectionError, TimeoutError) as error:
             log.info("an ICE restart came to nothing: %r", error)
-            await new.close()
-            return
-        except asyncio.CancelledError:
-            await new.close()
-            raise
-        old, self._current = self._current, new
-        replace_seam(self._transport, "_connection", new)
-        # Who waits for the end of the connection waits for the new one's; the old one's is no end.
-        replace_seam(new, "_event_waiter", read_seam(old, "_event_waiter"))
-        replace_seam(old, "_event_waiter", None)
-        await old.close()
+        else:
+            self._other, self._current = self._current, new
+            replace_seam(self._transport, "_connection", new)
+            # Who waits for the end of the connection waits for the new one's; the old one's is no end.
+            replace_seam(new, "_event_waiter", read_seam(self._other, "_event_waiter"))
+            replace_seam(self._other, "_event_waiter", None)
+        await self._close_other()
+
+
+def _parsed(candidates: Sequence[str]) -> Iterator[aioice.Candidate]:
+    """What of `candidate:...` can be read; the viewer has others."""
+    for candidate in candidates:
+        with contextlib.suppress(ValueError):
+            yield aioice.Candidate.from_sdp(candidate.removeprefix("candidate:"))

@@ -1,7 +1,7 @@
 """One WebRTC connection: answers the offer, sends sound and picture, hears the microphone, notices when it is gone.
 
-Knows aiortc; what its defects oblige us to is in `ice_guard`, `rtp_guard` and `ice_link`. Knows nothing of sessions,
-engines or HTTP.
+Knows aiortc; what its defects oblige us to is in `ice_guard`, `rtp_guard`, `steady_clock` and `ice_link`. Knows nothing
+of sessions, engines or HTTP.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
-from avacast.streaming import ice_guard
+from avacast.engine.errors import SessionClosed
+from avacast.streaming import ice_guard, steady_clock
 from avacast.streaming.broadcast import ViewerAudio, ViewerVideo
 from avacast.streaming.candidates import admitted
 from avacast.streaming.http_errors import RequestError
@@ -56,6 +57,7 @@ class Peer:
         self, config: WebRTCConfig, audio: ViewerAudio | None, video: ViewerVideo | None, hear: Hear | None
     ) -> None:
         ice_guard.install()
+        steady_clock.install()
         self.was_connected = False
         self.ufrag = ""
         """The viewer's present ICE generation."""
@@ -68,6 +70,8 @@ class Peer:
         self._num_candidates = 0
         self._heard: MediaStreamTrack | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[str] | None = None
+        self._closing = False
         self._last_received = 0
         self._last_received_s = time.monotonic()
         self._connection.on("track", self._on_track)
@@ -83,10 +87,18 @@ class Peer:
         return self._connection.connectionState in ("failed", "closed")
 
     async def answer(self, sdp: str, client_host: str = "") -> str:
-        """Takes an offer and returns the answer's SDP. Raises RequestError for an offer that cannot be answered.
+        """Takes an offer and returns the answer's SDP. `client_host` is the address that the offer came from.
 
-        `client_host` is the address that the offer came from.
+        Raises RequestError for an offer that cannot be answered, SessionClosed when the peer is closed meanwhile.
         """
+        self._answering = asyncio.create_task(self._answer(sdp, client_host), name="answer")
+        self._answering.add_done_callback(_retrieve)
+        await asyncio.wait([self._answering])
+        if self._closing:
+            raise SessionClosed("the connection was ended before it was made; make another")
+        return self._answering.result()
+
+    async def _answer(self, sdp: str, client_host: str) -> str:
         offer = RTCSessionDescription(clean_offer(sdp), "offer")
         self.ufrag = offered_ufrag(sdp)
         self._add_tracks(offered_kinds(sdp))
@@ -134,6 +146,11 @@ class Peer:
 
     async def close(self) -> None:
         """Ends the connection; always returns within a few seconds."""
+        self._closing = True
+        if self._answering:
+            # Cut short, it would leave sockets open that nobody knows of.
+            await asyncio.wait([self._answering], timeout=MAX_CLOSE_S)
+            self._answering.cancel()
         if self._listening:
             self._listening.cancel()
         if self._link:
@@ -209,6 +226,12 @@ class Peer:
                 assert isinstance(frame, av.AudioFrame)
                 assert frame.pts is not None, "the stack stamps what it receives"
                 hear(_mono(frame), frame.pts)
+
+
+def _retrieve(answering: asyncio.Task[str]) -> None:
+    """When the peer is closed meanwhile, nobody else asks why the answer failed."""
+    if not answering.cancelled():
+        answering.exception()
 
 
 def _ignore() -> None:

@@ -11,6 +11,7 @@ import io
 import json
 import secrets
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -58,6 +59,8 @@ class Portraits:
     def __init__(self, gallery: Path | None = None) -> None:
         self._gallery = _read_gallery(gallery or gallery_folder())
         self._uploads: OrderedDict[str, Portrait] = OrderedDict()
+        # A thread of its own: half a second for a large picture is time in which no viewer may miss frames.
+        self._decoder = ThreadPoolExecutor(1, "pictures")
 
     def list(self) -> list[dict[str, Any]]:
         """The gallery's pictures; uploads are known only to whoever uploaded them."""
@@ -73,7 +76,7 @@ class Portraits:
 
     async def add(self, content: bytes) -> Portrait:
         """Keeps an uploaded picture, re-encoded and without its metadata. Raises BadPortrait."""
-        portrait = await asyncio.to_thread(_reencode, content)
+        portrait = await asyncio.get_running_loop().run_in_executor(self._decoder, _reencode, content)
         self._uploads[portrait.name] = portrait
         if len(self._uploads) > MAX_UPLOADS:
             self._uploads.popitem(last=False)

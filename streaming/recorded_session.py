@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from avacast.engine.errors import BadSetting, Unavailable
+from avacast.engine.errors import AvacastError, BadSetting
 from avacast.engine.manifest import MANIFEST, file_digest
 from avacast.streaming.recording import About
 from avacast.streaming.recording_writer import RecordingWriter
@@ -133,10 +133,10 @@ class RecordingFolder:
     def begin_if_possible(
         self, session: Session, pipeline: Pipeline, picture: NDArray[np.uint8], seed: int, label: str
     ) -> AnySession:
-        """`begin`, or the session itself where the disk refuses: a viewer is served all the same, and the log tells."""
+        """`begin`, or the session itself where that raises: a viewer is served all the same, and the log tells why."""
         try:
             return self.begin(session, pipeline, picture, seed, label)
-        except (BadSetting, Unavailable) as error:
+        except AvacastError as error:
             log.warning("session %s is not recorded: %s", label, error)
             return session
 

@@ -58,7 +58,7 @@ BundleOption = Annotated[
     Path | None, typer.Option(help="Folder of another model.", show_default="the embedded pocket model")
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same video.")]
-ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to PyTorch.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, max=256, help="CPU threads; 0 leaves the choice to PyTorch.")]
 
 FILE_PROFILE: ProfileName = "offline"
 """A file is known whole: windows look ahead as far as they can, and it does not matter how its sound is cut. It takes

@@ -32,11 +32,11 @@ _CLOSING_S = 0.4
 
 
 def say(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say, in quotes.")],
     portrait: Annotated[str, typer.Option("--portrait", "-p", help="A picture, or a name from the gallery.")] = "ada",
     output: OutputOption = Path("avacast.mp4"),
     voice: Annotated[str, typer.Option(help="Variant of the voice, like f3 or m7.", show_default="plain")] = "",
-    language: Annotated[str, typer.Option(help="Language of the text, as espeak-ng names it.")] = "en-us",
+    language: Annotated[str, typer.Option(help="Language of the text, like de, fr or en-gb.")] = "en-us",
     rate: Annotated[int, typer.Option(help="Words per minute, 80 to 450.")] = 165,
     bundle: BundleOption = None,
     seed: SeedOption = 0,

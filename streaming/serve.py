@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from avacast.streaming.worker import Worker
 
 STARTED_POLL_S = 0.02
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Addresses of this machine only."""
 
 
 def serve(
@@ -31,7 +34,7 @@ def serve(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model; left out: the embedded pocket avatar.")
     ] = None,
-    max_sessions: Annotated[int, typer.Option(min=1, max=64, help="Viewers served at the same time.")] = 2,
+    max_sessions: Annotated[int, typer.Option(min=1, max=64, help="Avatars live at the same time.")] = 2,
     threads: Annotated[
         int | None, typer.Option(min=1, max=256, help="CPU threads of the engine; left out: all cores but one.")
     ] = None,
@@ -97,7 +100,11 @@ def serve(
     ] = "",
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(help="Site whose pages may connect, like https://player.example. Repeat it.", show_default="own"),
+        typer.Option(
+            help="Site whose pages may connect, like https://player.example; also the one of a proxy on this machine. "
+            "Repeat it.",
+            show_default="own",
+        ),
     ] = None,
 ) -> None:
     """Serve live avatars to the browser.
@@ -128,10 +135,12 @@ def serve(
     check_bundle(bundle)
     make_tts = tts_factory(tts, os.environ, voice=tts_voice, url=tts_url)
     servers = ice_servers(ice_server or (), ice_username, ice_credential)
-    webrtc, origins = WebRTCConfig(video_codec, 1000 * video_bitrate, servers), Origins(allow_origin or ())
+    webrtc = WebRTCConfig(video_codec, 1000 * video_bitrate, servers)
+    origins = Origins(allow_origin or (), is_local=host in LOOPBACK)
     recordings = RecordingFolder(record, bundle) if record else None
     if recordings:
         recordings.check()
+    _leave_no_core()
     with _listen(host, port) as listening:  # before the heavy imports: a busy port is told at once
         num_threads = threads or max(1, (os.cpu_count() or 1) - 1)
         load = partial(load_fastest, bundle, device=device, precision=dtype, exports=exports)
@@ -156,6 +165,12 @@ def serve(
         )
         announce = partial(typer.echo, f"avacast is live on {_url(host, port)}")
         asyncio.run(serve_until_stopped(make_server(app), worker, listening, announce))
+
+
+def _leave_no_core() -> None:
+    """A crash, of the worker too, writes no memory to the disk: it holds what viewers said and showed."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -20,7 +20,6 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
-from avacast.engine.errors import Unavailable
 from avacast.streaming import http_errors, signalling, sockets
 from avacast.streaming.call import Call
 from avacast.streaming.calls import Calls
@@ -28,13 +27,12 @@ from avacast.streaming.http_errors import RequestError
 from avacast.streaming.offer import MAX_BYTES as MAX_OFFER_BYTES
 from avacast.streaming.origins import OWN_PAGE, Origins
 from avacast.streaming.portraits import Portraits
+from avacast.streaming.request_body import BodyReader
 from avacast.streaming.tts import TTS
 from avacast.streaming.tts_espeak import EspeakTTS
 from avacast.streaming.webrtc_config import DEFAULT, WebRTCConfig
 from avacast.streaming.worker import Worker
 
-MAX_UPLOAD_BYTES = 10_000_000
-MAX_JSON_BYTES = 256_000
 MAX_TEXT_CHARS = 1_000
 NUM_LOOP_THREADS = 4
 """Threads for encoding, speech and pictures. More would only take the engine's cores."""
@@ -92,7 +90,7 @@ def make_app(
 
     app = FastAPI(title="avacast", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.worker, app.state.portraits = worker, portraits
-    app.state.webrtc, app.state.origins = webrtc, origins
+    app.state.webrtc, app.state.origins, app.state.bodies = webrtc, origins, BodyReader()
     app.state.calls = Calls(worker, max_sessions, make_tts, webrtc)
     http_errors.install(app)
     app.middleware("http")(_guard)
@@ -104,18 +102,15 @@ def make_app(
 
 
 async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Bounds every body before it is read, and sets the headers that keep other sites out."""
-    limit = MAX_UPLOAD_BYTES if request.method == "PUT" else MAX_JSON_BYTES
-    length = request.headers.get("content-length", "0")
-    origin, origins = request.headers.get("origin"), request.app.state.origins
-    if "transfer-encoding" in request.headers:
-        response: Response = http_errors.error_response(411, "length_required", "send the body with its length")
-    elif not length.isdecimal() or int(length) > limit:
-        response = http_errors.error_response(413, "too_large", f"the body exceeds {limit} bytes")
-    elif not origins.admits(origin, request.headers.get("host")):
-        response = http_errors.error_response(403, "foreign_origin", "requests from other sites are refused")
-    else:
-        response = await call_next(request)
+    """Keeps other sites out, reads every body within its bounds, and sets the headers that a browser goes by."""
+    origin, host = request.headers.get("origin"), request.headers.get("host")
+    origins: Origins = request.app.state.origins
+    try:
+        origins.check(origin, host)
+        async with request.app.state.bodies.read(request):
+            response = await call_next(request)
+    except RequestError as error:
+        response = http_errors.error_response(error.status, error.code, str(error))
     response.headers.update(SECURITY_HEADERS | origins.headers(origin))
     return response
 
@@ -151,10 +146,8 @@ async def live() -> dict[str, bool]:
 @router.get("/ready")
 async def ready(request: Request) -> dict[str, Any]:
     """A model is loaded and its process answers; 503 otherwise."""
-    model = request.app.state.worker.model
-    if model is None:
-        raise Unavailable("the engine is not ready")
-    return {"ready": True, **asdict(model)}
+    worker: Worker = request.app.state.worker
+    return {"ready": True, **asdict(worker.loaded_model())}
 
 
 @router.get("/api/portraits")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -16,7 +15,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from avacast.engine.errors import AvacastError
 from avacast.streaming.call import Call
 from avacast.streaming.calls import Calls
-from avacast.streaming.http_errors import RequestError
+from avacast.streaming.origins import Origins
 from avacast.streaming.speech_connection import SpeechConnection
 
 router = APIRouter()
@@ -37,12 +36,17 @@ async def events(websocket: WebSocket, session: str) -> None:
     except AvacastError as error:
         await _refuse(websocket, {"type": "error", "error": {"code": error.code, "message": str(error)}})
         return
-    reading = asyncio.create_task(_until_disconnect(websocket))
+    tasks = [asyncio.create_task(_forward(queue, websocket)), asyncio.create_task(_until_disconnect(websocket))]
     try:
-        await _forward(queue, websocket, reading)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        reading.cancel()
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         call.unsubscribe(queue)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 @router.websocket("/v1/sessions/{session}/audio")
@@ -57,8 +61,8 @@ async def audio(websocket: WebSocket, session: str) -> None:
 
 
 def _call_of(websocket: WebSocket, session: str) -> Call:
-    if not websocket.app.state.origins.admits(websocket.headers.get("origin"), websocket.headers.get("host")):
-        raise RequestError(HTTPStatus.FORBIDDEN, "foreign_origin", "requests from other sites are refused")
+    origins: Origins = websocket.app.state.origins
+    origins.check(websocket.headers.get("origin"), websocket.headers.get("host"))
     calls: Calls = websocket.app.state.calls
     return calls.get(session)
 
@@ -69,15 +73,10 @@ async def _refuse(websocket: WebSocket, message: dict[str, Any]) -> None:
         await websocket.close(1008)
 
 
-async def _forward(queue: asyncio.Queue[dict[str, Any]], websocket: WebSocket, reading: asyncio.Task[None]) -> None:
+async def _forward(queue: asyncio.Queue[dict[str, Any]], websocket: WebSocket) -> None:
     with contextlib.suppress(WebSocketDisconnect):
-        while not reading.done():
-            waiting = asyncio.create_task(queue.get())
-            await asyncio.wait([waiting, reading], return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                waiting.cancel()
-                return
-            event = waiting.result()
+        while True:
+            event = await queue.get()
             await websocket.send_json(event)
             if event.get("state") == "ended":
                 await websocket.close()
@@ -85,6 +84,5 @@ async def _forward(queue: asyncio.Queue[dict[str, Any]], websocket: WebSocket, r
 
 
 async def _until_disconnect(websocket: WebSocket) -> None:
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            await websocket.receive_text()
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass

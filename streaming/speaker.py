@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from avacast.engine.errors import AvacastError, BadText, Unavailable
 from avacast.streaming.audio_source import MAX_SPEECH_S
 from avacast.streaming.caption_feed import CaptionFeed
+from avacast.streaming.caption_words import num_cells
 from avacast.streaming.captions import CHAR_S, Captions
 from avacast.streaming.clock import AUDIO_RATE_HZ
 from avacast.streaming.pcm_stream import PcmStream
@@ -51,7 +53,7 @@ class Speaker:
         working: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._speak(f"text-{self._num_texts}", text, working), name="speak")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._on_end, working=working))
         return await working
 
     def clear(self) -> None:
@@ -66,6 +68,11 @@ class Speaker:
             await asyncio.wait(self._tasks)
         await self._tts.aclose()
 
+    def _on_end(self, task: asyncio.Task[None], working: asyncio.Future[float]) -> None:
+        self._tasks.discard(task)
+        if not working.done():  # a task that is stopped before it has begun gets no word in itself
+            working.set_exception(Interrupted("the text was interrupted before it was spoken"))
+
     async def _speak(self, name: str, text: str, working: asyncio.Future[float]) -> None:
         captions = Captions(text)
         utterance = Utterance(name, CaptionFeed(captions, self._tell))
@@ -79,10 +86,6 @@ class Speaker:
             else:
                 # Its traceback would keep the resampler, and the future itself, in a cycle.
                 working.set_exception(error.with_traceback(None))
-        except asyncio.CancelledError:
-            if not working.done():
-                working.set_exception(Interrupted("the text was interrupted before it was spoken"))
-            raise
         except Exception as error:
             if working.done():
                 raise
@@ -104,7 +107,7 @@ class Speaker:
                 if not num_bytes:
                     self._begin(utterance)
                 elif not working.done():
-                    working.set_result(max(utterance.num_pushed / AUDIO_RATE_HZ, CHAR_S * len(text)))
+                    working.set_result(max(utterance.num_pushed / AUDIO_RATE_HZ, CHAR_S * num_cells(text)))
                 num_bytes += len(piece.data)
                 utterance.push(pcm.push(piece.data))
                 if utterance.num_waiting > MAX_SPEECH_S * AUDIO_RATE_HZ:

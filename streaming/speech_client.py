@@ -17,12 +17,11 @@ from types import TracebackType
 
 from pydantic import ValidationError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from avacast.engine.errors import AvacastError, Unavailable
 from avacast.streaming.speech_messages import (
     MAX_TEXT_CHARS,
-    MAX_WORD_CHARS,
     REPLY,
     Clear,
     Cleared,
@@ -36,16 +35,13 @@ from avacast.streaming.speech_messages import (
     Resume,
     Resumed,
     Start,
-    WordTimes,
+    word_times,
 )
 from avacast.streaming.tts import TTS, Pcm, Word
 from avacast.streaming.utterance import Interrupted
 
 PIECE_MS = 100
 """Sound in one message: what an interruption waits for at most on its way into the socket."""
-
-PIECE_WORDS = 32
-"""Words in one message, so that the longest ones still fit into it."""
 
 MAX_UNSENT_BYTES = 16_384
 """What the socket may hold that the network has not taken: a third of a second at 24 kHz, where the usual megabytes
@@ -87,8 +83,9 @@ class SpeechClient:
         """Raises Unavailable when the server cannot be reached."""
         try:
             self._connection = await connect(self._url, compression=None, write_limit=MAX_UNSENT_BYTES)
-        except (OSError, TimeoutError, InvalidHandshake) as error:
-            raise Unavailable(f"{self._url} cannot be reached ({error})") from error
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
+            text = f"{self._url} cannot be reached ({error}); it begins with ws:// or wss:// and names a session"
+            raise Unavailable(text) from error
         _bound_unsent(self._connection)
         self._reading = asyncio.create_task(self._read(), name="speech-client")
         return self
@@ -96,8 +93,8 @@ class SpeechClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            await self._connection.send(Close().model_dump_json())
+        with contextlib.suppress(AvacastError):
+            await self._send(Close().model_dump_json())
         await self._connection.close()
         await self._reading
 
@@ -122,7 +119,7 @@ class SpeechClient:
         self._utterance_id, self._rate_hz, self._num_sent, self._split = None, sample_rate_hz, 0, b""
         self._started = None
         start = Start(sample_rate=sample_rate_hz, utterance_id=utterance_id, text=text)
-        await self._connection.send(start.model_dump_json())
+        await self._send(start.model_dump_json())
         await self._until(lambda: self._utterance_id is not None)
         assert self._utterance_id
         return self._utterance_id
@@ -142,7 +139,7 @@ class SpeechClient:
             await self._until(lambda sent_ms=sent_ms: self._interrupted or sent_ms <= self._limit_ms)
             if self._interrupted:
                 raise Interrupted("the utterance was interrupted")
-            await self._connection.send(piece)
+            await self._send(piece)
             self._num_sent += len(piece) // SAMPLE_BYTES
 
     async def time(self, words: tuple[Word, ...]) -> None:
@@ -150,23 +147,17 @@ class SpeechClient:
 
         Raises ValueError for times below 0.
         """
-        for first in range(0, len(words), PIECE_WORDS):
-            part = words[first : first + PIECE_WORDS]
-            times = WordTimes(
-                words=tuple(word.text[:MAX_WORD_CHARS] for word in part),
-                start=tuple(word.start_s for word in part),
-                end=tuple(word.end_s for word in part),
-            )
-            await self._connection.send(times.model_dump_json())
+        for times in word_times(words):
+            await self._send(times.model_dump_json())
 
     async def flush(self) -> None:
         """The utterance is complete."""
-        await self._connection.send(Flush().model_dump_json())
+        await self._send(Flush().model_dump_json())
 
     async def clear(self) -> Cleared:
         """Silences the avatar now; returns how far it came."""
         self._cleared = None
-        await self._connection.send(Clear().model_dump_json())
+        await self._send(Clear().model_dump_json())
         await self._until(lambda: self._cleared is not None)
         assert self._cleared
         return self._cleared
@@ -175,7 +166,7 @@ class SpeechClient:
         """Takes up what the last `clear` cut: the avatar goes on where it fell silent. Raises SpeechRefused."""
         self._resumed = None
         self._finished.clear()
-        await self._connection.send(Resume().model_dump_json())
+        await self._send(Resume().model_dump_json())
         await self._until(lambda: self._resumed is not None)
         assert self._resumed
         return self._resumed
@@ -194,6 +185,15 @@ class SpeechClient:
     @property
     def _interrupted(self) -> bool:
         return self._utterance_id in self._finished
+
+    async def _send(self, message: str | bytes) -> None:
+        """Raises Unavailable, or what the server said last, when the connection has been closed."""
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed:
+            await self._reading  # which knows why
+            assert self._error
+            raise self._error from None
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Raises SpeechRefused if the server refuses something meanwhile."""

@@ -9,15 +9,21 @@ not know. Knows shapes of messages; knows nothing of the order they may come in 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from avacast.streaming.tts import Word
+
 MAX_UTTERANCE_ID_CHARS = 128
 MAX_TEXT_CHARS = 10_000
 MAX_WORDS, MAX_WORD_CHARS = 1_024, 256
-"""Of one message. What is written without blanks counts as one word."""
+"""Of one message. In a script without blanks, a whole sentence may come as one word; it is cut here (`captions`)."""
 
+
+PIECE_WORDS = 32
+"""Words that `word_times` puts into one message, so that the longest ones still fit into it."""
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -57,6 +63,29 @@ class WordTimes(_Message):
         if not len(self.words) == len(self.start) == len(self.end):
             raise ValueError("words, start and end are lists of the same length")
         return self
+
+
+def word_times(words: Iterable[Word]) -> Iterator[WordTimes]:
+    """The messages that tell these words. Raises ValueError for times below 0.
+
+    Some services tell a whole sentence as one word: what is too long is told in pieces that are spoken evenly.
+    """
+    pieces = [piece for word in words for piece in _pieces(word)]
+    for first in range(0, len(pieces), PIECE_WORDS):
+        told = pieces[first : first + PIECE_WORDS]
+        yield WordTimes(
+            words=tuple(piece.text for piece in told),
+            start=tuple(piece.start_s for piece in told),
+            end=tuple(piece.end_s for piece in told),
+        )
+
+
+def _pieces(word: Word) -> Iterator[Word]:
+    char_s = (word.end_s - word.start_s) / max(1, len(word.text))
+    for first in range(0, max(1, len(word.text)), MAX_WORD_CHARS):
+        text = word.text[first : first + MAX_WORD_CHARS]
+        start_s = word.start_s + first * char_s
+        yield Word(text, start_s, start_s + len(text) * char_s)
 
 
 class Flush(_Message):

@@ -39,6 +39,8 @@ class Word:
     text: str
     start_s: float
     end_s: float
+    joined: bool = False
+    """Whether it follows the word before it without a blank."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from avacast.streaming.tts import Done, Event, Failure, Pcm, SpeechServiceError,
 
 MAX_CONNECT_S = 5.0
 MAX_SILENCE_S = 10.0
-"""A service that sends nothing for so long in the middle of an utterance has failed."""
+"""A service that sends nothing of an utterance for so long has failed, whatever else it sends."""
 
 MAX_CANCEL_S = 1.0
 MAX_MESSAGE_BYTES = 4_194_304
@@ -42,10 +42,10 @@ class TTSClient:
         self._num_utterances += 1
         utterance = f"utterance-{self._num_utterances}"
         connection = await self._request(utterance, text)
-        finished = False
+        finished, heard_s = False, asyncio.get_running_loop().time()
         try:
             while not finished:
-                for event in await self._next_events(connection):
+                for event in await self._next_events(connection, heard_s + MAX_SILENCE_S):
                     if event.utterance not in (None, utterance):
                         continue  # what is left of one that was stopped
                     match event.body:
@@ -56,6 +56,7 @@ class TTSClient:
                         case Failure(message=message):
                             finished = True
                             raise SpeechServiceError(f"{self._vendor.name} could not speak: {message[:200]}")
+                    heard_s = asyncio.get_running_loop().time()  # whoever listens may have taken his time
         finally:
             if not finished:
                 await self._cancel(connection, utterance)
@@ -96,13 +97,15 @@ class TTSClient:
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
             raise SpeechServiceError(f"{name} cannot be reached ({error or 'no answer in time'})") from error
 
-    async def _next_events(self, connection: ClientConnection) -> list[Event]:
+    async def _next_events(self, connection: ClientConnection, deadline_s: float) -> list[Event]:
+        """The events of the next message, waited for until `deadline_s` of the event loop's clock."""
         try:
-            async with asyncio.timeout(MAX_SILENCE_S):
+            async with asyncio.timeout_at(deadline_s):
                 message = await connection.recv()
         except ConnectionClosed as error:
             raise self._lost(error) from error
         except TimeoutError as error:
+            self._give_up(connection)  # it may lead nowhere; the next text is asked for over another
             text = f"{self._vendor.name} sent nothing for {MAX_SILENCE_S:.0f} s; try again"
             raise SpeechServiceError(text) from error
         return read_events(self._vendor, message)
@@ -113,8 +116,11 @@ class TTSClient:
             async with asyncio.timeout(MAX_CANCEL_S):
                 await _send(connection, self._vendor.cancel(utterance))
         except (ConnectionClosed, TimeoutError):
-            self._connection = None
-            connection.transport.abort()
+            self._give_up(connection)
+
+    def _give_up(self, connection: ClientConnection) -> None:
+        self._connection = None
+        connection.transport.abort()
 
     def _lost(self, error: ConnectionClosed) -> SpeechServiceError:
         reason = error.rcvd.reason if error.rcvd else "without a reason"

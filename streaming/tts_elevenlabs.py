@@ -7,8 +7,10 @@ it was closed; one that was flushed before is spoken to its end all the same.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+from avacast.streaming.caption_words import begins_word
 from avacast.streaming.tts import Done, Event, Failure, Word, Words, read_json, read_pcm
 
 DEFAULT_URL = "wss://api.elevenlabs.io"
@@ -78,10 +80,13 @@ class ElevenLabs:
         offset_s = self._num_bytes / BYTES_PER_S
         columns = (alignment.get(name, ()) for name in ("chars", "charStartTimesMs", "charDurationsMs"))
         for char, start_ms, duration_ms in zip(*columns, strict=False):
+            begun = self._begun
+            joined = begun is not None and begins_word(begun.text, str(char))
+            if begun and (joined or str(char).isspace()):
+                words.append(begun)
+                begun = self._begun = None
             if not str(char).isspace():
-                begun = self._begun or Word("", offset_s + start_ms / 1000, 0.0)
-                self._begun = Word(begun.text + str(char), begun.start_s, offset_s + (start_ms + duration_ms) / 1000)
-            elif self._begun:
-                words.append(self._begun)
-                self._begun = None
+                begun = begun or Word("", offset_s + start_ms / 1000, 0.0, joined)
+                end_s = offset_s + (start_ms + duration_ms) / 1000
+                self._begun = replace(begun, text=begun.text + str(char), end_s=end_s)
         return words

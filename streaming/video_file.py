@@ -160,9 +160,11 @@ class VideoFile:
 
 def check_output(path: Path) -> None:
     """Raises BadSetting when no MP4 can be written to `path`."""
-    if path.suffix.lower() != ".mp4":
-        raise BadSetting(f"the output {path} must end in .mp4")
     if path.is_dir():
         raise BadSetting(f"the output {path} is a folder; add a file name")
+    if path.suffix.lower() != ".mp4":
+        raise BadSetting(f"the output {path} must end in .mp4")
     if not path.parent.is_dir():
         raise BadSetting(f"there is no folder {path.parent} for the output; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise BadSetting(f"the folder {path.parent} of the output cannot be written to; choose another")

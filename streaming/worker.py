@@ -1,15 +1,13 @@
-"""The worker process as the server sees it: started, spoken to without waiting, watched, and started again.
+"""The engine behind the server: a worker process, watched, and started again when it dies.
 
-Knows processes and messages; knows nothing of models, media or the network.
+Knows what the worker says and to whom; how a process is started and spoken to is `spawned_worker`'s. Knows nothing of
+models, media or the network.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import multiprocessing
-import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 
 from avacast.engine.errors import AvacastError, Unavailable
 from avacast.engine.profile import LiveProfile
-from avacast.streaming.channel import Channel
+from avacast.streaming.heartbeat import INTERVAL_S, Heartbeat
 from avacast.streaming.messages import (
     Alive,
     Audio,
@@ -36,7 +34,7 @@ from avacast.streaming.messages import (
     Ready,
 )
 from avacast.streaming.recorded_session import RecordingFolder
-from avacast.streaming.worker_process import run
+from avacast.streaming.spawned_worker import SpawnedWorker
 
 log = logging.getLogger(__name__)
 
@@ -78,23 +76,27 @@ class Worker:
     ) -> None:
         self.model: Ready | None = None
         """The loaded model; None while none is loaded."""
-        self._load = load
-        self._num_threads = num_threads
-        self._profile: LiveProfile | None = profile
-        self._recordings = recordings
+        self._arguments = (load, num_threads, profile, recordings)
         self._listeners: dict[str, Listener] = {}
         self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)
-        self._generation = 0
-        self._last_heard_s = 0.0
-        self._process: Any = None
-        self._channel: Channel | None = None
+        self._heartbeat = Heartbeat(MAX_SILENCE_S)
+        self._spawned: SpawnedWorker | None = None
         self._loaded: asyncio.Future[Ready] | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._closing = False
+        self._stays_down = False
+        """No other process is started: the server is closing, or the worker failed in a way that would come again."""
 
     @property
     def pid(self) -> int | None:
-        return self._process.pid if self._process else None
+        return self._spawned.pid if self._spawned else None
+
+    def loaded_model(self) -> Ready:
+        """The model that sessions can be opened with now. Raises Unavailable where there is none."""
+        if self.model:
+            return self.model
+        if self._stays_down:
+            raise Unavailable("the engine has failed and stays down; start the server again, its log says why")
+        raise Unavailable("the engine is starting; try again in a moment")
 
     async def start(self) -> Ready:
         """Starts the process and waits for the model. Raises the AvacastError with which loading failed."""
@@ -107,8 +109,7 @@ class Worker:
 
     def open(self, session: str, picture: NDArray[np.uint8], seed: int, listener: Listener) -> None:
         """Begins a session for `picture`, uint8 [H, W, 3]. Raises Unavailable when no model is loaded now."""
-        if self.model is None:
-            raise Unavailable("the engine is starting; try again in a moment")
+        self.loaded_model()
         self._listeners[session] = listener
         self._post(Open(session, picture, seed))
 
@@ -126,59 +127,31 @@ class Worker:
             self._post(Close(session))
 
     async def aclose(self) -> None:
-        """Ends the process: asked first, killed after a second. Always returns."""
-        self._closing = True
+        """Ends the process. Always returns, within three seconds."""
+        self._stays_down = True
         if self._watch:
             self._watch.cancel()
-        if self._channel:
-            self._channel.close()
-        if self._process:
-            await asyncio.to_thread(_end, self._process)
+        if self._spawned:
+            await self._spawned.aclose()
 
     def _spawn(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe(duplex=True)
-        self._generation += 1
-        loop, generation = asyncio.get_running_loop(), self._generation
-        self._loaded = loop.create_future()
-        self._process = context.Process(
-            target=run,
-            args=(theirs, self._load, self._num_threads, self._profile, self._recordings),
-            name="avacast-worker",
-            daemon=True,
-        )
-        # Ctrl-C and a service manager's SIGTERM reach the whole group of processes. The worker ends when the pipe does,
-        # so it never sees them: the mask is inherited, also for the time before it could install a handler.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-
-        def in_loop(function: Callable[..., None], *args: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended before the process did
-                loop.call_soon_threadsafe(function, generation, *args)
-
-        self._channel = Channel(ours, lambda message: in_loop(self._receive, message), lambda: in_loop(self._lost))
-        self._channel.start()
+        self._loaded = asyncio.get_running_loop().create_future()
+        self._spawned = SpawnedWorker(self._arguments, self._receive, self._lost)
 
     def _post(self, command: Command) -> None:
-        assert self._channel, "the worker was not started"
-        if not self._channel.post(command):
+        assert self._spawned, "the worker was not started"
+        if not self._spawned.post(command):
             # Five seconds of unread commands: the watch is about to kill the process, nothing here is worth saving.
             log.warning("the worker does not read; a command was dropped")
 
-    def _receive(self, generation: int, event: Event) -> None:
-        if generation != self._generation:
-            return
-        self._last_heard_s = time.monotonic()
+    def _receive(self, event: Event) -> None:
+        self._heartbeat.hear(time.monotonic())
         match event:
             case Ready():
                 self.model = event
                 self._settle(event)
             case Failed():
-                self._closing = True  # a model that does not load now will not load on a second try
+                self._stays_down = True  # a model that does not load now will not load on a second try
                 self._settle(_error(event))
             case Alive():
                 pass
@@ -205,15 +178,13 @@ class Worker:
         else:
             self._loaded.set_exception(outcome)
 
-    def _lost(self, generation: int) -> None:
-        if generation != self._generation:
-            return
+    def _lost(self) -> None:
         self.model = None
         self._settle(Unavailable("the engine process ended while it loaded the model; see the log above"))
         listeners, self._listeners = self._listeners, {}
         for listener in listeners.values():
             listener.on_ended("engine_failed", LOST)
-        if not self._closing:
+        if not self._stays_down:
             self._restart()
 
     def _restart(self) -> None:
@@ -221,6 +192,7 @@ class Worker:
         self._crashes.append(now)
         if len(self._crashes) == MAX_CRASHES and now - self._crashes[0] < CRASH_WINDOW_S:
             log.error("the worker died %d times within %d s and stays down", MAX_CRASHES, CRASH_WINDOW_S)
+            self._stays_down = True
             return
         log.warning("the worker died; starting another")
         self._spawn()
@@ -230,10 +202,10 @@ class Worker:
 
     async def _watch_silence(self) -> None:
         while True:
-            await asyncio.sleep(1.0)
-            if self.model and time.monotonic() - self._last_heard_s > MAX_SILENCE_S:
+            await asyncio.sleep(INTERVAL_S)
+            if self._spawned and self.model and self._heartbeat.is_lost(time.monotonic()):
                 log.error("the worker has been silent for %.0f s and is killed", MAX_SILENCE_S)
-                self._process.kill()
+                self._spawned.kill()
 
 
 def _log_failure(loaded: asyncio.Future[Ready]) -> None:
@@ -245,10 +217,3 @@ def _error(failed: Failed) -> AvacastError:
     """The error that the worker met, of its own class again."""
     known = {kind.code: kind for kind in AvacastError.__subclasses__()}
     return known.get(failed.code, AvacastError)(failed.message)
-
-
-def _end(process: Any) -> None:
-    process.join(1.0)
-    if process.is_alive():
-        process.kill()
-        process.join(2.0)

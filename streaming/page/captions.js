@@ -11,7 +11,7 @@ export class Captions {
   }
 
   /** Shows a line; the first `num_heard` of its words have begun. No blank stands before those that are `joined`. */
-  show({ utterance, words, joined, num_heard: numHeard }) {
+  show({ utterance, words, joined = [], num_heard: numHeard }) {
     clearTimeout(this.#timer);
     const line = `${utterance} ${words.join(" ")}`;
     if (line !== this.#line) {

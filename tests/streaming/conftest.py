@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import selectors
+import signal
 import socket
 import threading
 import time
@@ -63,6 +64,13 @@ TINY = ModelConfig(
     height=64,
     width=64,
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """A shell script's background job ignores Ctrl-C, and so would every command that a test interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +170,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.jumping.now_s
+
+
+@pytest.fixture
+def num_sockets() -> Callable[[], int]:
+    """How many sockets this process has open."""
+
+    def count() -> int:
+        links = [entry.readlink().name for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
+        return sum(name.startswith("socket:") for name in links)
+
+    return count
 
 
 @pytest.fixture

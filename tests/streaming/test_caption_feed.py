@@ -31,7 +31,7 @@ def make(told: list[Event]) -> Utterance:
 def test_each_word_is_told_once_when_it_is_heard_and_then_the_end():
     told: list[Event] = []
     utterance = make(told)
-    line = {"type": "caption", "utterance": "text-1", "words": ["Hello", "there"]}
+    line = {"type": "caption", "utterance": "text-1", "words": ["Hello", "there"], "joined": []}
     heard(utterance, 49)
     assert told == [{**line, "num_heard": 1}]
     heard(utterance, 1)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import queue
 import threading
 from multiprocessing import Pipe
+
+import pytest
 
 from avacast.streaming.channel import Channel
 
@@ -39,6 +43,25 @@ def test_closing_one_end_is_noticed_at_the_other():
     left.close()
     assert right_closed.wait(5)
     right.close()
+
+
+def test_nothing_is_left_of_an_end_whose_other_side_has_gone():
+    """Neither of its threads, nor its descriptor: a worker that dies is not the last one."""
+    before = set(threading.enumerate())
+    pipe, other = Pipe(duplex=True)
+    channel = Channel(pipe, lambda _: None, lambda: None)
+    channel.start()
+    threads = set(threading.enumerate()) - before
+    assert len(threads) == 2
+    other.close()
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive(), thread.name
+    descriptor = pipe.fileno()
+    del channel, pipe
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_a_full_queue_refuses_and_never_waits():

@@ -98,6 +98,59 @@ def test_help_teaches_with_examples_and_loads_no_model_library():
         assert said in done.stdout
 
 
+PRESSED = """
+import os, signal, sys
+class Ctrl_C:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Ctrl_C())
+sys.argv = ["avacast", "--help"]
+from avacast.streaming.cli import main
+main()
+"""
+"""The console script, with a Ctrl-C while it imports what it needs."""
+
+
+def test_ctrl_c_at_the_very_beginning_says_nothing():
+    done = subprocess.run([sys.executable, "-c", PRESSED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_command_in_the_background_does_not_hear_ctrl_c():
+    """A shell script's `avacast ... &` inherits that the signal is ignored."""
+    ignoring = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{PRESSED}"
+    done = subprocess.run([sys.executable, "-c", ignoring], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: avacast" in done.stdout
+
+
+INTERRUPTED = """
+import atexit, sys
+from avacast.streaming import installed_commands
+from avacast.streaming.cli import main
+class Large:
+    def __del__(self):
+        print("taken apart")
+large = Large()
+atexit.register(print, "cleaned up")
+def run(arguments):
+    try:
+        raise KeyboardInterrupt
+    finally:
+        print("unwound")
+installed_commands.run = run
+main()
+"""
+"""The console script with a command that is interrupted."""
+
+
+def test_an_interrupted_command_cleans_up_and_does_not_take_itself_apart():
+    """The latter is a second of computing after every command that has loaded a model."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (130, ["unwound", "cleaned up"], "")
+
+
 def test_the_list_of_commands_is_not_cut_short():
     """What a command does is told to the end of its first sentence."""
     for group in ([], ["bench"], ["train"]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avacast.engine.errors import BadSetting
+from avacast.streaming.http_errors import RequestError
 from avacast.streaming.origins import OWN_PAGE, Origins
 
 
@@ -25,6 +26,19 @@ def test_a_site_that_the_owner_has_named_sees_the_headers_it_needs():
     assert headers["Access-Control-Allow-Origin"] == "https://player.example"
     assert {"Location", "ETag", "Link"} <= set(headers["Access-Control-Expose-Headers"].split(", "))
     assert {"PATCH", "DELETE"} <= set(headers["Access-Control-Allow-Methods"].split(", "))
+
+
+def test_a_local_server_does_not_answer_to_a_name_that_a_site_has_given_its_address():
+    """A rebound page is of our own origin as far as its browser knows; only the name gives it away."""
+    local = Origins(["https://avatar.example"], is_local=True)
+    for host in ("127.0.0.1:8080", "localhost:8080", "LOCALHOST", "app.localhost", "[::1]:8080", None, "10.0.0.7"):
+        local.check(host and f"http://{host}", host)
+    local.check("https://avatar.example", "avatar.example")
+    for host in ("evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "[::1", ""):
+        with pytest.raises(RequestError, match="answers to localhost only; name the site of a proxy") as caught:
+            local.check(None, host)
+        assert caught.value.status == 421
+    OWN_PAGE.check("http://evil.example:8080", "evil.example:8080")
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,15 @@ def test_whatever_goes_wrong_leaves_nothing_and_keeps_an_older_file(
     assert (tmp_path / "out.mp4").read_bytes() == b"an older video"
 
 
-@pytest.mark.parametrize(("name", "said"), [("out.avi", "must end in .mp4"), ("no/out.mp4", "there is no folder")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("out.avi", "must end in .mp4"),
+        ("no/out.mp4", "there is no folder"),
+        ("", "is a folder; add a file name"),
+        pytest.param("/proc/fs/out.mp4", "cannot be written to", id="read-only"),
+    ],
+)
 def test_an_output_that_cannot_be_is_refused(tmp_path: Path, name: str, said: str):
     file = VideoFile(tmp_path / name, height=64, width=64, fps=25, sample_rate_hz=16_000, num_channels=1)
     with pytest.raises(BadSetting, match=said), file:

@@ -337,6 +337,16 @@ def test_a_worker_that_cannot_record_serves_all_the_same(
         RecordingFolder(tmp_path / "file", bundle).check()
 
 
+def test_a_worker_whose_model_was_moved_away_serves_all_the_same(
+    pipeline: Pipeline, tmp_path: Path, picture: NDArray[np.uint8], caplog: pytest.LogCaptureFixture
+):
+    """The model is in memory; only the recording needs its files."""
+    loop = EngineLoop(pipeline, lambda _: True, recordings=RecordingFolder(tmp_path, tmp_path / "gone"))
+    loop.handle(Open("a", picture, 3))
+    assert list(loop.lanes) == ["a"]
+    assert "session a is not recorded" in caplog.text
+
+
 def torn(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

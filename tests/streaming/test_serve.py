@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from avacast.engine.bundle import write_bundle
@@ -53,6 +55,8 @@ def test_it_says_where_it_is_live_and_a_signal_ends_all_of_it(bundle: Path, numb
     process = serve("--port", str(port), "--bundle", str(bundle), "--threads", "1")
     assert process.stdout
     assert process.stdout.readline() == f"avacast is live on http://127.0.0.1:{port}\n"
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+    assert re.search(r"Max core file size\s+0 ", limits), "a crash leaves nobody's voice or picture on the disk"
     started = time.monotonic()
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=10)
@@ -61,6 +65,21 @@ def test_it_says_where_it_is_live_and_a_signal_ends_all_of_it(bundle: Path, numb
     assert "Traceback" not in errors
     assert "worker" not in errors, "it saw no signal of its own"
     assert group_ends(process.pid, timeout_s=10), "a reaper may take its time to clear what has ended"
+
+
+def test_a_local_server_refuses_the_name_of_a_rebound_site(bundle: Path):
+    """Whatever it asks for; by its own names and addresses the server is reached."""
+    port = free_port()
+    process = serve("--port", str(port), "--bundle", str(bundle), "--threads", "1")
+    assert process.stdout
+    process.stdout.readline()
+    url = f"http://127.0.0.1:{port}/ready"
+    assert httpx.get(url).status_code == 200
+    assert httpx.get(url, headers={"Host": f"localhost:{port}"}).status_code == 200
+    refused = httpx.get(url, headers={"Host": f"evil.example:{port}"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (421, "foreign_host")
+    process.terminate()
+    process.communicate(timeout=10)
 
 
 def group_ends(group: int, timeout_s: float) -> bool:

@@ -171,6 +171,15 @@ def test_events_of_an_unknown_session_say_so_and_close(base: str):
             websocket.recv(5)
 
 
+def test_whatever_a_listener_sends_is_read_and_ignored(base: str, session: str):
+    """Text or bytes: the events go on."""
+    with connect(f"{base.replace('http', 'ws')}/api/sessions/{session}/events") as websocket:
+        for message in ("nonsense", b"\0\1", "more"):
+            websocket.send(message)
+        for _ in range(3):
+            assert json.loads(websocket.recv(5))["type"] == "status"
+
+
 async def watch(client: httpx.Client, session: str, duration_s: float) -> dict[str, list[Any]]:
     """Connects as a viewer; what came on each track: loudness of packets, width of frames."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))

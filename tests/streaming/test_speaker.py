@@ -88,6 +88,24 @@ def test_a_fault_in_a_service_is_raised_and_nobody_waits_for_ever():
     asyncio.run(scenario())
 
 
+def test_a_text_that_is_interrupted_before_its_task_has_begun_is_told_so():
+    """As when two requests come together: the one that speaks must not wait for ever."""
+
+    async def scenario() -> None:
+        tts = Scripted([SECOND])
+        speaker = Speaker(tts, lambda _: None, ignore)
+        saying = asyncio.create_task(speaker.say("Hello."))
+        await asyncio.sleep(0)
+        speaker.clear()
+        with pytest.raises(Interrupted):
+            async with asyncio.timeout(2):
+                await saying
+        assert tts.texts == []
+        await speaker.aclose()
+
+    asyncio.run(scenario())
+
+
 def test_speech_is_heard_while_it_comes():
     """The answer comes with the second piece: the length is an estimate then, and the utterance goes on."""
 

@@ -17,7 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from avacast.engine.errors import Unavailable
 from avacast.streaming.speech_client import MAX_UNSENT_BYTES, SpeechClient, SpeechRefused
-from avacast.streaming.speech_messages import REQUEST
+from avacast.streaming.speech_messages import MAX_WORD_CHARS, REQUEST
 from avacast.streaming.speech_protocol import MAX_MESSAGE_BYTES
 from avacast.streaming.tts import Pcm, Word, Words
 from avacast.streaming.utterance import Interrupted
@@ -152,10 +152,13 @@ def test_what_a_service_says_is_told_with_its_sound():
 
     asyncio.run(scenario())
     start, words, *many, flush, _ = requests
+    told = [word for message in many for word in message["words"]]
     assert start["text"] == "Hello there."
     assert words == {"type": "words", "words": ["Hello", "there."], "start": [0.0, 0.25], "end": [0.25, 0.5]}
-    assert [message["type"] for message in (*many, flush)] == ["words", "words", "flush"]
-    assert sum(len(message["words"]) for message in many) == 40
+    assert {message["type"] for message in many} == {"words"}
+    assert flush["type"] == "flush"
+    assert "".join(told) == "ü\t" * 40_000
+    assert max(map(len, told)) == MAX_WORD_CHARS
 
 
 @pytest.mark.parametrize(("answers", "reason"), [([], "closed"), (["{}"], "not of this protocol")])
@@ -183,6 +186,34 @@ def test_no_server_there_is_an_error():
         with pytest.raises(Unavailable, match="cannot be reached"):
             async with SpeechClient("ws://127.0.0.1:9"):
                 pass
+
+    asyncio.run(scenario())
+
+
+def test_an_address_that_is_none_is_an_error():
+    async def scenario() -> None:
+        with pytest.raises(Unavailable, match=r"cannot be reached.*ws://"):
+            async with SpeechClient("http://127.0.0.1:9/audio"):
+                pass
+
+    asyncio.run(scenario())
+
+
+def test_sending_to_a_server_that_has_gone_is_the_same_error():
+    """Whichever call meets it first: none lets the websocket library's own errors out."""
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.recv()
+        await answer(connection, "ready", utterance_id="u", limit_ms=10_000)
+        await connection.close(1001, "going away")
+
+    async def scenario() -> None:
+        async with connected(handler) as client:
+            await client.start(RATE_HZ)
+            await client._connection.wait_closed()
+            for call in (client.flush(), client.send(bytes(4_800)), client.time((Word("a", 0, 1),)), client.clear()):
+                with pytest.raises(Unavailable, match="closed the connection"):
+                    await call
 
     asyncio.run(scenario())
 

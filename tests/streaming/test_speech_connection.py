@@ -251,11 +251,11 @@ def test_what_is_streamed_is_captioned_as_it_is_heard(run: Run):
             client.send(speech(0.5).tobytes())
             client.send({"type": "flush"})
             await client.reply("playback_finished")
-            hello = {"type": "caption", "utterance": "u", "words": ["Hello", "there."]}
+            hello = {"type": "caption", "utterance": "u", "words": ["Hello", "there."], "joined": []}
             assert room.told == [
                 {**hello, "num_heard": 1},
                 {**hello, "num_heard": 2},
-                {"type": "caption", "utterance": "u", "words": ["Bye."], "num_heard": 1},
+                {"type": "caption", "utterance": "u", "words": ["Bye."], "joined": [], "num_heard": 1},
                 {"type": "caption_end", "utterance": "u", "interrupted": False},
             ]
 

@@ -309,6 +309,34 @@ def test_a_vendor_that_falls_silent_is_an_error(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(scenario())
 
 
+def test_the_text_after_a_silence_goes_over_a_fresh_connection(monkeypatch: pytest.MonkeyPatch):
+    """The old one may lead nowhere, as after a change of networks; and messages that bring no sound are silence too."""
+    monkeypatch.setattr(tts_client, "MAX_SILENCE_S", 0.3)
+    num_connections = 0
+
+    async def first_chatter_then_speak(connection: ServerConnection) -> None:
+        nonlocal num_connections
+        num_connections += 1
+        if num_connections > 1:
+            await rime(connection)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.send(json.dumps({"type": "timestamps", "contextId": "another"}))
+                await asyncio.sleep(0.05)
+
+    async def scenario() -> None:
+        async with serving(Rime, first_chatter_then_speak) as mock:
+            client = TTSClient(Rime(KEY, url=mock.url))
+            async with asyncio.timeout(5):
+                with pytest.raises(SpeechServiceError, match="rime sent nothing"):
+                    await speak(client, "One.")
+            assert await speak(client, "Two.") == sound_of("Two.")
+            assert mock.num_connections == 2
+            await client.aclose()
+
+    asyncio.run(scenario())
+
+
 def test_no_server_there_is_an_error():
     async def scenario() -> None:
         with pytest.raises(SpeechServiceError, match="elevenlabs cannot be reached"):

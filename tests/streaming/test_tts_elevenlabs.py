@@ -60,6 +60,17 @@ def test_a_word_that_is_split_over_two_messages_is_one():
     assert vendor.receive('{"isFinal": true, "contextId": "u1"}') == [Event("u1", you), Event("u1", Done())]
 
 
+def test_a_script_without_blanks_is_told_character_by_character():
+    """Each in the message in which it ends, not all of them at the end of the sentence."""
+    vendor = ElevenLabs("k")
+    vendor.speak("u1", "你好，Ada。")
+    told = vendor.receive(audio("u1", "你好，A", (0, 200, 400, 600)))[1]
+    assert told == Event("u1", Words((Word("你", 0.0, 0.05), Word("好，", 0.2, 0.45, joined=True))))
+    vendor.receive(audio("u1", "da。", (0, 50, 100)))
+    ada = Words((Word("Ada。", 0.6, 1.15, joined=True),))
+    assert vendor.receive('{"isFinal": true, "contextId": "u1"}') == [Event("u1", ada), Event("u1", Done())]
+
+
 def test_words_are_read_from_the_normalised_text_where_there_is_no_other():
     vendor = ElevenLabs("k")
     vendor.speak("u1", "7 ")

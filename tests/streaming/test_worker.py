@@ -16,6 +16,7 @@ import pytest
 
 from avacast.engine.errors import BadBundle, Unavailable
 from avacast.engine.pipeline import Pipeline
+from avacast.streaming import worker as worker_module
 from avacast.streaming.messages import Frames
 from avacast.streaming.model import load_repeatable
 from avacast.streaming.worker import Worker
@@ -103,6 +104,41 @@ def test_death_is_told_to_sessions_and_later_ones_get_a_new_process(load_tiny: p
             await asyncio.wait_for(loaded(worker), 60)
             assert worker.pid != first
             assert (await run_session(worker, "c", picture)).numbers
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_dies_too_often_stays_down(
+    load_tiny: partial[Pipeline], picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever wants a session is told to start the server again, and not to try again in a moment."""
+    monkeypatch.setattr(worker_module, "MAX_CRASHES", 1)
+
+    async def scenario() -> None:
+        async with running(load_tiny) as worker:
+            assert worker.pid
+            os.kill(worker.pid, signal.SIGKILL)
+            while worker.model:  # noqa: ASYNC110  # as a caller sees it: by trying again
+                await asyncio.sleep(0.01)
+            with pytest.raises(Unavailable, match="start the server again"):
+                worker.open("a", picture, 0, Heard())
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_hangs_is_killed_and_another_takes_its_place(
+    load_tiny: partial[Pipeline], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(worker_module, "MAX_SILENCE_S", 2.5)
+
+    async def scenario() -> None:
+        async with running(load_tiny) as worker:
+            first = worker.pid
+            assert first
+            os.kill(first, signal.SIGSTOP)
+            async with asyncio.timeout(30):
+                while worker.pid == first:  # noqa: ASYNC110  # as a caller sees it: by trying again
+                    await asyncio.sleep(0.05)
 
     asyncio.run(scenario())
 
