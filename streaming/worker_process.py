@@ -2,8 +2,8 @@
 
 Sessions are advanced in turn, one window each, so that none waits for more than the others' windows; on a GPU all
 begin theirs before the frames of any are waited for. A session that raises ends alone, with a reason. The process
-leaves when the server does: its end of the pipe closes. This module knows nothing of the network or of time limits;
-the server watches it from outside.
+leaves when the server does: its end of the pipe closes, and what is recorded is made whole. This module knows nothing
+of the network or of time limits; the server watches it from outside.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import queue
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -52,6 +53,9 @@ MAX_INBOX = 512
 queue filling up."""
 
 ALIVE_INTERVAL_S = 1.0
+
+MAX_FAREWELL_S = 0.7
+"""For recordings to be made whole when the server has gone; it waits a little longer before it kills the process."""
 
 
 class EngineLoop:
@@ -119,6 +123,11 @@ class EngineLoop:
         self._turns.append(command.session)
         self._post(Opened(command.session, familiar))
 
+    def close(self) -> None:
+        """Ends all sessions; each recording gets its name."""
+        for session in tuple(self.lanes):
+            self._isolated(session, partial(self._close, session))
+
     def warm_up(self) -> None:
         """Runs every network once, so that the first viewer does not wait for what is prepared on first use."""
         grey = np.full((self.config.height, self.config.width, 3), 128, np.uint8)
@@ -172,9 +181,8 @@ def run(
     """The process's main function: loads the model, reports Ready or Failed, then serves until the pipe closes."""
     for number in (signal.SIGINT, signal.SIGTERM):  # they are for the server, which closes the pipe
         signal.signal(number, signal.SIG_IGN)
-    inbox: queue.Queue[Command] = queue.Queue(MAX_INBOX)
-    # The exit is immediate on purpose: with the server gone there is nobody left to serve, even in mid-window.
-    channel = Channel(connection, inbox.put, lambda: os._exit(0))
+    inbox: queue.Queue[Command | None] = queue.Queue(MAX_INBOX)
+    channel = Channel(connection, inbox.put, partial(_leave, inbox))
     channel.start()
     # Threads that spin while they wait take the core that the network side needs; measured on two busy cores, spinning
     # made the engine ten times slower. Read by OpenMP when torch is loaded.
@@ -199,6 +207,14 @@ def run(
     time.sleep(60)  # the server reads the report and closes the pipe, which ends the process
 
 
+def _leave(inbox: queue.Queue[Command | None]) -> None:
+    """With the server gone there is nobody left to serve: the loop is told, and the process ends even in mid-window."""
+    end = threading.Timer(MAX_FAREWELL_S, os._exit, (0,))
+    end.daemon = True
+    end.start()
+    inbox.put(None)
+
+
 def _tell(lane: Lane, command: Audio | Cut) -> None:
     if isinstance(command, Audio):
         lane.push(command.number, command.samples, command.position)
@@ -213,7 +229,8 @@ def _tell_choices() -> None:
     log.setLevel(logging.INFO)
 
 
-def _serve(engine: EngineLoop, inbox: queue.Queue[Command], channel: Channel) -> None:
+def _serve(engine: EngineLoop, inbox: queue.Queue[Command | None], channel: Channel) -> None:
+    """Until the server has gone: None in the inbox, after all that it had asked for."""
     last_alive = 0.0
     while True:
         if time.monotonic() - last_alive > ALIVE_INTERVAL_S / 2:
@@ -222,8 +239,10 @@ def _serve(engine: EngineLoop, inbox: queue.Queue[Command], channel: Channel) ->
         worked = engine.step()
         try:
             command = inbox.get(block=not worked, timeout=ALIVE_INTERVAL_S / 2)
-            while True:
+            while command:
                 engine.handle(command)
                 command = inbox.get_nowait()
+            engine.close()
+            os._exit(0)
         except queue.Empty:
             continue

@@ -19,6 +19,7 @@ from avacast.engine.pipeline import Pipeline
 from avacast.streaming import worker as worker_module
 from avacast.streaming.messages import Frames
 from avacast.streaming.model import load_repeatable
+from avacast.streaming.recorded_session import RecordingFolder
 from avacast.streaming.worker import Worker
 
 SILENCE = np.zeros(640, np.float32)
@@ -44,8 +45,8 @@ class Heard:
 
 
 @asynccontextmanager
-async def running(load: Callable[[], Pipeline]) -> AsyncGenerator[Worker]:
-    worker = Worker(load, num_threads=1)
+async def running(load: Callable[[], Pipeline], recordings: RecordingFolder | None = None) -> AsyncGenerator[Worker]:
+    worker = Worker(load, num_threads=1, recordings=recordings)
     try:
         await worker.start()
         yield worker
@@ -86,6 +87,20 @@ def test_frames_come_back_and_the_process_ends_when_asked(load_tiny: partial[Pip
             os.kill(pid, 0)
 
     asyncio.run(scenario())
+
+
+def test_recordings_are_whole_when_the_server_ends_in_mid_session(
+    load_tiny: partial[Pipeline], picture: np.ndarray, tmp_path: Path
+) -> None:
+    """Nobody closed the sessions; their folders have their names all the same, and `avacast replay` takes them."""
+
+    async def scenario() -> None:
+        async with running(load_tiny, RecordingFolder(tmp_path, None)) as worker:
+            for name in ("a", "b"):
+                await run_session(worker, name, picture)
+
+    asyncio.run(scenario())
+    assert sorted(path.name[-2:] for path in tmp_path.iterdir()) == ["-a", "-b"]
 
 
 def test_death_is_told_to_sessions_and_later_ones_get_a_new_process(load_tiny: partial[Pipeline], picture: np.ndarray):
