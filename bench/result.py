@@ -66,16 +66,21 @@ class Result:
 
     def save(self, path: Path) -> None:
         """Writes `path` whole or not at all. Raises Unavailable when that cannot be done."""
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(self.to_json() + "\n", encoding="utf-8")
-            part.replace(path)
-        except OSError as error:
-            raise Unavailable(f"{path} cannot be written ({error.strerror}); name another file") from error
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
+        write_whole(path, self.to_json() + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes `text` beside `path` and renames it: whole or not at all. Raises Unavailable when that cannot be done."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be written ({error.strerror}); name another file") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _version(package: str) -> str:

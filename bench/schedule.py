@@ -12,8 +12,8 @@ from typing import Annotated, Self
 
 import typer
 
+from avacast.bench.result import write_whole
 from avacast.bench.schedule_picture import Panel, schedule_picture
-from avacast.engine.errors import Unavailable
 from avacast.engine.profile import WindowConfig
 from avacast.engine.wavefront import Pass, Wavefront, step_lags
 from avacast.engine.windows import WindowPlan
@@ -62,10 +62,7 @@ def schedule(
     The picture is plain SVG and comes from the schedule that live sessions run. The one in the documentation:
     `avacast bench schedule --output docs/schedule.svg`.
     """
-    try:
-        output.write_text(picture(), encoding="utf-8")
-    except OSError as error:
-        raise Unavailable(f"{output} cannot be written ({error.strerror}); name another file") from error
+    write_whole(output, picture())
     typer.echo(f"{output}: look-ahead 0, 1 and {NUM_STEPS - 1} of {NUM_STEPS} steps, {NUM_WINDOWS} windows")
 
 

@@ -68,5 +68,6 @@ def test_it_reads_on_light_and_dark_pages():
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path):
     application = typer.Typer()
     application.command()(schedule)
-    done = CliRunner().invoke(application, ["--output", str(tmp_path / "none" / "schedule.svg")])
+    (tmp_path / "no_folder").touch()
+    done = CliRunner().invoke(application, ["--output", str(tmp_path / "no_folder" / "schedule.svg")])
     assert "cannot be written" in str(done.exception)
