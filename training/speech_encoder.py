@@ -40,7 +40,7 @@ class SpeechEncoderRecipe(Recipe):
     other_throats: float = 0.7
     """Share of the crops that another throat speaks."""
     batch_size: int = 16
-    num_steps: int = 1600
+    num_steps: int = 4000
     lr: float = 2e-3
     ema: float = 0.995
 
