@@ -11,14 +11,13 @@ import json
 import shutil
 import subprocess
 import tempfile
+import wave
 from dataclasses import dataclass, field
-
-import numpy as np
-import soundfile
 
 from avacast.engine.errors import Unavailable
 from avacast.engine.voice import Speech
 from avacast.training.phone_sets import US_ENGLISH, PhoneSet, marks_in, phonemes_of
+from avacast.training.wave_file import read_wave
 
 _SCHEME = """
 (voice_{name})
@@ -60,10 +59,10 @@ class FestivalVoice:
             quoted = {"text": json.dumps(text), "path": json.dumps(file.name)}
             marks, error = _festival(_SCHEME.format(name=self.name, stretch=self.stretch, **quoted))
             try:
-                samples, rate_hz = soundfile.read(file.name, dtype="float32")
-            except soundfile.LibsndfileError:
+                samples, rate_hz = read_wave(file.name)
+            except (wave.Error, EOFError):
                 raise Unavailable(f"Festival failed at {text!r}: {error.strip() or 'no sound'}") from None
-        return Speech(np.asarray(samples, np.float32), rate_hz, phonemes_of(marks_in(marks), self.phones))
+        return Speech(samples, rate_hz, phonemes_of(marks_in(marks), self.phones))
 
 
 @functools.cache

@@ -10,12 +10,10 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 
-import numpy as np
-import soundfile
-
 from avacast.engine.errors import Unavailable
 from avacast.engine.voice import Phoneme, Speech
 from avacast.training.phone_sets import US_ENGLISH, marks_in, phonemes_of
+from avacast.training.wave_file import read_wave
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,8 @@ class FliteVoice:
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
             if done.returncode:
                 raise Unavailable(f"flite failed: {done.stderr.strip() or done.returncode}")
-            samples, rate_hz = soundfile.read(file.name, dtype="float32")
-        return Speech(np.asarray(samples, np.float32), rate_hz, phonemes_of_lines(done.stdout))
+            samples, rate_hz = read_wave(file.name)
+        return Speech(samples, rate_hz, phonemes_of_lines(done.stdout))
 
 
 def phonemes_of_lines(lines: str) -> tuple[Phoneme, ...]:

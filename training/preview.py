@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from avacast.engine.config import ModelConfig
@@ -19,6 +18,7 @@ from avacast.engine.flow_matching import Schedule, euler_step
 from avacast.engine.networks import Networks
 from avacast.engine.noise import window_noise
 from avacast.training.clip_batches import resting_motion
+from avacast.training.png_file import write_png
 
 _NUM_SHOWN = 8
 
@@ -27,7 +27,7 @@ def write_preview(networks: Networks, config: ModelConfig, clip: dict[str, Tenso
     """Writes the strip of a clip from `read_clip` as a PNG, after `num_steps` denoising steps or the model's fewer."""
     generated = generate(networks, config, clip, min(num_steps, config.sampler.num_steps))
     rows = [_strip(networks, latents) for latents in (clip["sample"], generated)]
-    Image.fromarray(np.concatenate(rows)).save(path)
+    write_png(path, np.concatenate(rows))
 
 
 def generate(networks: Networks, config: ModelConfig, clip: dict[str, Tensor], num_steps: int) -> Tensor:

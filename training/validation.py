@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from avacast.engine.measures import LipSync, lip_sync
 from avacast.engine.mouth import mouth_opening
 from avacast.engine.pipeline import Pipeline
 from avacast.training.clips import VALIDATION_SEED, Clip, make_clip
 from avacast.training.face_renderer import mouth_box
+from avacast.training.png_file import write_png
 
 NUM_FRAMES = 73
 FIRST_SEED = VALIDATION_SEED + 100
@@ -46,7 +46,7 @@ def validate(pipeline: Pipeline, preview: Path, num_clips: int = 6) -> str:
     """One line of figures over `num_clips` clips, and a picture of true (above) and generated (below) frames."""
     fps = pipeline.config.fps
     compared = [_compare(pipeline, make_clip(FIRST_SEED + index, NUM_FRAMES, fps)) for index in range(num_clips)]
-    Image.fromarray(np.concatenate([strip for one in compared for strip in one.strips()])).save(preview)
+    write_png(preview, np.concatenate([strip for one in compared for strip in one.strips()]))
     correlations = [one.sync.correlation for one in compared]
     return (
         f"lip correlation {np.mean(correlations):.3f} (worst {min(correlations):.3f}), "

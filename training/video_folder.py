@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from avacast.engine.errors import BadAudio, BadSetting, BadVideo
@@ -134,6 +133,8 @@ def _open_mask(
 
 
 def _open_still(path: Path) -> StillMask:
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(path, formats=["PNG"]) as image:
             return StillMask(path, np.array(image.convert("RGB")))
