@@ -14,4 +14,4 @@ def read_wave(path: str) -> tuple[NDArray[np.float32], int]:
         if file.getnchannels() != 1 or file.getsampwidth() != 2:
             raise wave.Error(f"{file.getnchannels()} channels of {file.getsampwidth()} bytes")
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        return samples.astype(np.float32) / 32768, file.getframerate()
+        return samples.astype(np.float32) / np.float32(32768), file.getframerate()
