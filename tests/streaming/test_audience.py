@@ -30,8 +30,8 @@ def test_who_comes_while_the_session_ends_is_told_so(num_sockets: Callable[[], i
     """Wherever in his answer the end falls; and nobody is left there."""
 
     async def scenario() -> None:
-        sdp = await offer()
         num_before = num_sockets()
+        sdp = await offer()
         audience = Audience(AudioTrack(), VideoTrack(25), Microphone(), DEFAULT, 25)
         joining = asyncio.create_task(audience.join("viewer", sdp, ""))
         for _ in range(num_turns):
