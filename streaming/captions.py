@@ -93,13 +93,12 @@ class Captions:
 
 def _parts(word: Word, before: str) -> Iterator[Word]:
     """A word as a service told it, in as many as it has; `before` is the text of the one before it."""
-    parts = [text for text, _ in split_words(word.text)]
-    cell_s = (word.end_s - word.start_s) / max(1, sum(map(num_cells, parts)))
-    end_s, joined = word.start_s, word.joined or are_joined(before, word.text)
-    for text in parts:
+    parts = list(split_words(word.text))
+    cell_s = (word.end_s - word.start_s) / max(1, sum(num_cells(text) for text, _ in parts))
+    end_s = word.start_s
+    for number, (text, joined) in enumerate(parts):
         start_s, end_s = end_s, end_s + cell_s * num_cells(text)
-        yield Word(text, start_s, end_s, joined)
-        joined = True
+        yield Word(text, start_s, end_s, joined if number else word.joined or are_joined(before, word.text))
 
 
 def _lines(words: list[Word], start: int) -> Iterator[tuple[int, int]]:

@@ -144,3 +144,13 @@ def test_no_words_no_captions(text: str):
     captions = Captions(text)
     captions.stretch(1.0)
     assert captions.at(1.0) is None
+
+
+def test_words_that_were_told_as_one_keep_their_blanks() -> None:
+    """espeak-ng times "I am" as one word; it is shown with the blank that it was written with."""
+    from avacast.streaming.captions import _parts
+
+    assert [(word.text, word.joined) for word in _parts(Word("I am", 0.0, 0.4), "Hello,")] == [
+        ("I", False),
+        ("am", False),
+    ]
