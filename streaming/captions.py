@@ -64,7 +64,7 @@ class Captions:
             self._lines.clear()
             self._estimated = False
         for word in told:
-            self._words += _parts(word, self._words[-1].text if self._words else "")
+            self._words += parts_of(word, self._words[-1].text if self._words else "")
         if len(self._words) > MAX_WORDS:
             del self._words[: -MAX_WORDS // 2]
             self._lines.clear()
@@ -91,7 +91,7 @@ class Captions:
         return Caption(tuple(word.text for word in line), index + 1 - start, joined)
 
 
-def _parts(word: Word, before: str) -> Iterator[Word]:
+def parts_of(word: Word, before: str) -> Iterator[Word]:
     """A word as a service told it, in as many as it has; `before` is the text of the one before it."""
     parts = list(split_words(word.text))
     cell_s = (word.end_s - word.start_s) / max(1, sum(num_cells(text) for text, _ in parts))

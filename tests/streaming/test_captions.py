@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avacast.streaming.captions import CHAR_S, MAX_LINE_CELLS, MAX_WORDS, Caption, Captions
+from avacast.streaming.captions import CHAR_S, MAX_LINE_CELLS, MAX_WORDS, Caption, Captions, parts_of
 from avacast.streaming.tts import Word
 
 
@@ -148,9 +148,7 @@ def test_no_words_no_captions(text: str):
 
 def test_words_that_were_told_as_one_keep_their_blanks() -> None:
     """espeak-ng times "I am" as one word; it is shown with the blank that it was written with."""
-    from avacast.streaming.captions import _parts
-
-    assert [(word.text, word.joined) for word in _parts(Word("I am", 0.0, 0.4), "Hello,")] == [
+    assert [(word.text, word.joined) for word in parts_of(Word("I am", 0.0, 0.4), "Hello,")] == [
         ("I", False),
         ("am", False),
     ]
