@@ -9,8 +9,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,15 +172,27 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.jumping.now_s
 
 
+def open_sockets() -> set[str]:
+    """Those of this process, by name: a count would fall when the garbage of an earlier test is collected."""
+    links = [entry.readlink().name for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
+    return {name for name in links if name.startswith("socket:")}
+
+
 @pytest.fixture
-def num_sockets() -> Callable[[], int]:
-    """How many sockets this process has open."""
+def no_socket_left() -> Callable[[], AbstractAsyncContextManager[None]]:
+    """Holds that every socket opened inside is closed soon after."""
 
-    def count() -> int:
-        links = [entry.readlink().name for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
-        return sum(name.startswith("socket:") for name in links)
+    @asynccontextmanager
+    async def watch() -> AsyncGenerator[None]:
+        before = open_sockets()
+        yield
+        for _ in range(200):
+            if open_sockets() <= before:
+                break
+            await asyncio.sleep(0.01)
+        assert open_sockets() <= before
 
-    return count
+    return watch
 
 
 @pytest.fixture

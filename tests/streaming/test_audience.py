@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
@@ -26,22 +27,22 @@ async def offer() -> str:
 
 
 @pytest.mark.parametrize("num_turns", [1, 2, 3, 5, 8])
-def test_who_comes_while_the_session_ends_is_told_so(num_sockets: Callable[[], int], num_turns: int):
+def test_who_comes_while_the_session_ends_is_told_so(
+    no_socket_left: Callable[[], AbstractAsyncContextManager[None]], num_turns: int
+):
     """Wherever in his answer the end falls; and nobody is left there."""
 
     async def scenario() -> None:
-        num_before = num_sockets()
-        sdp = await offer()
-        audience = Audience(AudioTrack(), VideoTrack(25), Microphone(), DEFAULT, 25)
-        joining = asyncio.create_task(audience.join("viewer", sdp, ""))
-        for _ in range(num_turns):
-            await asyncio.sleep(0)
-        assert not joining.done()
-        await audience.aclose()
-        with pytest.raises(SessionClosed):
-            await joining
-        assert len(audience) == 0
-        await asyncio.sleep(0.1)
-        assert num_sockets() == num_before
+        async with no_socket_left():
+            sdp = await offer()
+            audience = Audience(AudioTrack(), VideoTrack(25), Microphone(), DEFAULT, 25)
+            joining = asyncio.create_task(audience.join("viewer", sdp, ""))
+            for _ in range(num_turns):
+                await asyncio.sleep(0)
+            assert not joining.done()
+            await audience.aclose()
+            with pytest.raises(SessionClosed):
+                await joining
+            assert len(audience) == 0
 
     asyncio.run(scenario())
