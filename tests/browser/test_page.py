@@ -371,8 +371,9 @@ def test_any_picture_that_the_browser_reads_can_be_used(
         page.set_input_files("#upload", {"name": name, "mimeType": mime, "buffer": content})
     assert kept.value.status == httpx.codes.CREATED
     assert (kept.value.request.headers["content-type"] == mime) == (kind == "PNG")
-    picture = page.locator("#gallery label:has(:checked) img")
-    assert picture.get_attribute("src") == kept.value.json()["url"]
+    chosen = f"#gallery label:has(:checked) img[src='{kept.value.json()['url']}']"
+    page.wait_for_selector(chosen)
+    picture = page.locator(chosen)
     assert page.text_content("#gallery label:has(:checked) span") == name.partition(".")[0]
     shape = picture.evaluate(
         "async (image) => { await image.decode(); return image.naturalWidth / image.naturalHeight; }"
