@@ -23,6 +23,7 @@ from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips, cache_clips, load_clips
 from avacast.training.decoder import DecoderRecipe, train_decoder
+from avacast.training.people import PACKAGES, Person, installed_people
 from avacast.training.recipe import Recipe
 from avacast.training.recorded_voice import TRAINING_VOICES, installed_voices
 from avacast.training.speech_encoder import SpeechEncoderRecipe, train_speech_encoder
@@ -54,12 +55,13 @@ def pocket(
 ) -> None:
     """Train the embedded pocket avatar from nothing: draw, speak, learn, and write the bundle.
 
-    Four stages: a speech encoder that hears mouths, an auto-encoder that draws them, its decoder once more by itself,
-    a transformer that moves them.
+    Four stages: a speech encoder that hears mouths, first of voices and then of people, an auto-encoder that draws
+    them, its decoder once more by itself, a transformer that moves them.
     Stop it at any time; the same command goes on where it stopped.
 
     A recipe names what it changes, for example `[avatar]`, `num_steps = 800`, `[autoencoder]`, `num_steps = 1000`;
-    the tables are speech_encoder, autoencoder, decoder and avatar, and the log begins with all their numbers.
+    the tables are speech_encoder (with speech_encoder.people), autoencoder, decoder and avatar, and the log begins
+    with all their numbers.
     """
     sizes = PocketRecipe.read(recipe) if recipe else PocketRecipe()
     torch.set_num_threads(threads)
@@ -72,19 +74,22 @@ def pocket(
     if missing := len(TRAINING_VOICES) - len(installed_voices()):
         log.warning("%d of %d voices of people are not installed: see README", missing, len(TRAINING_VOICES))
     log.info("recipe %s", json.dumps(sizes.to_dict()))
+    people = installed_people()
+    if not people:
+        log.warning("no recordings of people are installed: apt install %s", " ".join(PACKAGES))
     with logging_redirect_tqdm():
-        config, networks, clips = prepare(POCKET, sizes, output, seed, device)
+        config, networks, clips = prepare(POCKET, sizes, people, output, seed, device)
         avatar = train_avatar(networks, config, sizes.avatar, clips, output, seed, device)
     publish(config, networks, averaged_weights(avatar), bundle)
     log.info("the bundle is written to %s", bundle)
 
 
 def prepare(
-    config: ModelConfig, recipe: PocketRecipe, output: Path, seed: int, device: str = "cpu"
+    config: ModelConfig, recipe: PocketRecipe, people: list[Person], output: Path, seed: int, device: str = "cpu"
 ) -> tuple[ModelConfig, Networks, CachedClips]:
     """All stages but the last, and the cached corpus. Returns the configuration with the latents' statistics."""
     size = config.height
-    speech = train_speech_encoder(config.audio, recipe.speech_encoder, output, seed, device)
+    speech = train_speech_encoder(config.audio, recipe.speech_encoder, people, output, seed, device)
     autoencoder = train_autoencoder(config.vae, recipe.autoencoder, output, seed, size, device)
     networks = Networks.build(config)
     networks.speech_encoder.load_state_dict(averaged_weights(speech, "encoder."))

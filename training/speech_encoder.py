@@ -2,30 +2,27 @@
 
 The released model brings a wav2vec2 pretrained on thousands of hours. Nothing like that fits here, so the pocket
 encoder is trained with supervision that only synthetic speech has: the phoneme and the mouth tracks of every 20 ms.
-The two read-out heads are thrown away afterwards; the avatar reads the last hidden state.
+Then it goes on with people (`self_training`).
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from tqdm import tqdm
 
 from avacast.engine.config import AudioConfig
-from avacast.engine.speech_encoder import SpeechEncoder
-from avacast.training.checkpoint import load_stage, save_stage
-from avacast.training.mouth_shapes import TRACKS
+from avacast.training.checkpoint import averaged_weights, load_stage
+from avacast.training.listener import Listener, NextBatch, train_listener
 from avacast.training.optimiser import Optimiser
+from avacast.training.people import Person
 from avacast.training.recipe import Recipe
-from avacast.training.spoken_corpus import SYMBOLS, SpokenCorpus, Variety
-
-log = logging.getLogger(__name__)
+from avacast.training.self_training import SelfTrainingRecipe, hear_people
+from avacast.training.spoken_corpus import SpokenCorpus, Variety, joined
 
 
 @dataclass(frozen=True)
@@ -43,85 +40,72 @@ class SpeechEncoderRecipe(Recipe):
     num_steps: int = 4000
     lr: float = 2e-3
     ema: float = 0.995
+    people: SelfTrainingRecipe = field(default_factory=SelfTrainingRecipe)
+
+    @property
+    def variety(self) -> Variety:
+        return Variety(self.speeds, self.other_throats)
 
 
-class _Listener(nn.Module):
-    """The encoder with its two throw-away heads."""
+class _Voices:
+    """What synthesisers speak for stage 1, spoken when it is first wanted: that takes half an hour."""
 
-    def __init__(self, config: AudioConfig) -> None:
-        super().__init__()
-        self.encoder = SpeechEncoder(config)
-        width = int(config.wav2vec2["hidden_size"])
-        self.to_symbol = nn.Linear(width, len(SYMBOLS) + 1)
-        self.to_mouth = nn.Linear(width, len(TRACKS))
+    def __init__(self, recipe: SpeechEncoderRecipe, seed: int) -> None:
+        self.recipe, self._seed = recipe, seed
 
-    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Samples [B, N] -> symbol scores [B, T, S], mouth tracks [B, T, 5]."""
-        hidden = self.encoder(samples)
-        return self.to_symbol(hidden), self.to_mouth(hidden)
+    def batches(self, first_step: int, size: int) -> NextBatch:
+        """Endless ones; whoever goes on at another step hears other crops."""
+        corpus = replace(self._training, rng=np.random.default_rng((self._seed, first_step)))
+        return partial(corpus.batch, size, self.recipe.crop_s, self.recipe.variety)
+
+    @cached_property
+    def _training(self) -> SpokenCorpus:
+        return SpokenCorpus.spoken(np.random.default_rng(self._seed), self.recipe.num_tracks, self.recipe.track_s)
+
+    @cached_property
+    def validation(self) -> SpokenCorpus:
+        num_tracks = max(48, self.recipe.num_tracks // 40)
+        rng = np.random.default_rng(self._seed + 1)
+        return SpokenCorpus.spoken(rng, num_tracks, self.recipe.track_s, validation=True)
 
 
 def train_speech_encoder(
-    config: AudioConfig, recipe: SpeechEncoderRecipe, folder: Path, seed: int, device: str = "cpu"
+    config: AudioConfig, recipe: SpeechEncoderRecipe, people: list[Person], folder: Path, seed: int, device: str = "cpu"
 ) -> Path:
-    """Runs or resumes stage 1. Returns the path of the trained encoder's state."""
+    """Runs or resumes stage 1; with recordings of `people`, if there are any. Returns the trained encoder's state."""
     torch.manual_seed(seed)
-    listener = _Listener(config).to(device)
-    optimiser = Optimiser(listener, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
+    voices = _Voices(recipe, seed)
     path = folder / "speech_encoder.pt"
-    load_stage(path, listener, optimiser)
-    if optimiser.step_index >= recipe.num_steps:
-        return path
-    rng = np.random.default_rng(seed + optimiser.step_index)
-    variety = Variety(recipe.speeds, recipe.other_throats)
-    corpus = SpokenCorpus.spoken(rng, recipe.num_tracks, recipe.track_s)
-    validation = SpokenCorpus.spoken(
-        np.random.default_rng(seed + 1), max(48, recipe.num_tracks // 40), recipe.track_s, validation=True
-    )
-    listener.train()
-    bar = tqdm(
-        range(optimiser.step_index, recipe.num_steps),
-        "speech encoder",
-        initial=optimiser.step_index,
-        total=recipe.num_steps,
-    )
-    for step in bar:
-        loss, _ = _loss(listener, *corpus.batch(recipe.batch_size, recipe.crop_s, variety))
-        optimiser.step(loss)
-        if (step + 1) % 200 == 0:
-            log.info(
-                "step %d: loss %.4f, %s", step + 1, loss.item(), _validate(listener, optimiser, validation, recipe)
-            )
-            save_stage(path, listener, optimiser)
-    save_stage(path, listener, optimiser)
+    listener = Listener(config).to(device)
+    _learn(listener, recipe, path, partial(voices.batches, size=recipe.batch_size), voices)
+    for generation in range(recipe.people.num_generations if people else 0):
+        teacher = Listener(config).to(device)
+        teacher.load_state_dict(averaged_weights(path))
+        listener.load_state_dict(teacher.state_dict())
+        path = folder / f"speech_encoder_people_{generation + 1}.pt"
+        _learn(listener, recipe.people, path, partial(_mixed_batches, voices, teacher, people, seed), voices)
     return path
 
 
-def _loss(listener: _Listener, samples: Tensor, symbols: Tensor, mouths: Tensor) -> tuple[Tensor, Tensor]:
-    device = listener.to_mouth.weight.device
-    samples, symbols, mouths = samples.to(device), symbols.to(device), mouths.to(device)
-    with torch.autocast(device.type, torch.bfloat16):
-        scores, heard = listener(samples)
-    length = min(scores.shape[1], symbols.shape[1])
-    scores, heard = scores[:, :length].float(), heard[:, :length].float()
-    classified = F.cross_entropy(scores.flatten(0, 1), symbols[:, :length].flatten(), label_smoothing=0.05)
-    weights = torch.tensor([4.0, 2.0, 3.0, 2.0, 2.0], device=device)
-    traced = (weights * (heard - mouths[:, :length]).square()).mean()
-    return classified + 10.0 * traced, heard
+def _learn(
+    listener: Listener,
+    recipe: SpeechEncoderRecipe | SelfTrainingRecipe,
+    path: Path,
+    begin: Callable[[int], NextBatch],
+    voices: _Voices,
+) -> None:
+    """`begin(first_step)` is called, and the voices speak, only where something is left to do."""
+    optimiser = Optimiser(listener, lr=recipe.lr, num_steps=recipe.num_steps, ema=recipe.ema)
+    load_stage(path, listener, optimiser)
+    if optimiser.step_index < recipe.num_steps:
+        train_listener(listener, optimiser, recipe.num_steps, begin(optimiser.step_index), voices.validation, path)
 
 
-@torch.no_grad()
-def _validate(listener: _Listener, optimiser: Optimiser, corpus: SpokenCorpus, recipe: SpeechEncoderRecipe) -> str:
-    """Correlation of heard and true tracks on voices and words that training never had, with the averaged weights."""
-    listener.eval()
-    truths, heards = [], []
-    with optimiser.averaged():
-        for _ in range(4):
-            samples, symbols, mouths = corpus.batch(recipe.batch_size, recipe.crop_s)
-            _, heard = _loss(listener, samples, symbols, mouths)
-            truths.append(mouths[:, : heard.shape[1]].flatten(0, 1).numpy())
-            heards.append(heard.flatten(0, 1).cpu().numpy())
-    listener.train()
-    truth, heard = np.concatenate(truths), np.concatenate(heards)
-    scores = [float(np.corrcoef(truth[:, i], heard[:, i])[0, 1]) for i in range(len(TRACKS))]
-    return "validation correlation " + " ".join(f"{n} {s:.3f}" for n, s in zip(TRACKS, scores, strict=True))
+def _mixed_batches(voices: _Voices, teacher: Listener, people: list[Person], seed: int, first_step: int) -> NextBatch:
+    """Batches of which a share is people, heard by the teacher."""
+    recipe = voices.recipe
+    rng = np.random.default_rng((seed, first_step))
+    heard = hear_people(teacher, people, recipe.people.speeds, recipe.track_s, rng)
+    num_people = round(recipe.people.share * recipe.batch_size)
+    spoken = voices.batches(first_step, recipe.batch_size - num_people)
+    return lambda: joined(spoken(), heard.batch(num_people, recipe.crop_s, recipe.variety))

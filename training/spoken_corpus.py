@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from avacast.training.throat import Throat
 TOKENS_HZ = 50
 SYMBOLS = "abdefhijklmnoprstuvwxyzæðøŋœɐɑɒɔəɚɛɜɡɪɹʃʁʊʌʒʔθβɣɲɾʎçɨɫɕɥᵻ"
 """The letters of phonemes that are told apart."""
+Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Samples [B, N], symbols [B, T] and mouths [B, T, 5] of as many crops."""
 _STEP = SAMPLE_RATE_HZ // TOKENS_HZ
 _REACH = 80
 """Samples that the last token hears beyond its own."""
@@ -66,8 +68,12 @@ class SpokenCorpus:
             [mouth_tracks(track.phonemes, num_tokens, TOKENS_HZ) for track in tracks],
         )
 
-    def batch(self, size: int, crop_s: float, variety: Variety = Variety()) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples [B, N], symbols [B, T], mouths [B, T, 5] of new crops, each heard through a new microphone."""
+    @property
+    def track_s(self) -> float:
+        return len(self.sounds[0]) / SAMPLE_RATE_HZ
+
+    def batch(self, size: int, crop_s: float, variety: Variety = Variety()) -> Batch:
+        """New crops, each heard through a new microphone."""
         chosen = self.rng.integers(len(self.sounds), size=size)
         crops = [self._crop(int(index), round(crop_s * TOKENS_HZ), variety) for index in chosen]
         samples, symbols, mouths = zip(*crops, strict=True)
@@ -86,6 +92,13 @@ class SpokenCorpus:
         if self.rng.random() < variety.other_throats:
             sound = Throat.sample(self.rng).speak(sound)
         return sound, self.symbols[index][tokens], self.mouths[index][tokens]
+
+
+def joined(first: Batch, second: Batch) -> Batch:
+    """One batch of two whose crops are as long."""
+    width = min(first[0].shape[1], second[0].shape[1])
+    samples = torch.cat([first[0][:, :width], second[0][:, :width]])
+    return samples, torch.cat([first[1], second[1]]), torch.cat([first[2], second[2]])
 
 
 def symbol_ids(phonemes: tuple[Phoneme, ...], num_tokens: int) -> NDArray[np.int64]:

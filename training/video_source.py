@@ -20,6 +20,7 @@ from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.errors import BadVideo
 from avacast.engine.reference import prepare_portrait
 from avacast.engine.sample_tail import Samples
+from avacast.training.sound_track import decode_sound
 
 if TYPE_CHECKING:
     import av
@@ -95,21 +96,10 @@ class VideoSource:
 
     def sound(self) -> Samples:
         """The sound from the first picture on, float32 `[N]`, mono at 16 kHz. Raises BadVideo."""
-        from av import AudioResampler
-
-        # Channels are averaged below: FFmpeg's own way to mono is louder, and may clip.
-        resampler = AudioResampler(format="fltp", rate=SAMPLE_RATE_HZ)
-        parts: list[Samples] = []
-        begins_s: float | None = None
         with _opened(self.path) as container:
-            for frame in container.decode(container.streams.audio[0]):
-                begins_s = (frame.time or 0.0) if begins_s is None else begins_s
-                frame.pts = None
-                parts += [resampled.to_ndarray().mean(axis=0) for resampled in resampler.resample(frame)]
-            parts += [resampled.to_ndarray().mean(axis=0) for resampled in resampler.resample(None)]
+            samples, begins_s = decode_sound(container)
         if begins_s is None:
             raise BadVideo(f"{self.path} has a sound track without any sound; record it again")
-        samples = np.nan_to_num(np.concatenate(parts)).clip(-1, 1).astype(np.float32)
         late = round((begins_s - self.start_s) * SAMPLE_RATE_HZ)
         return np.pad(samples, (late, 0)) if late > 0 else samples[-late:]
 

@@ -22,6 +22,14 @@ from avacast.engine.profile import SamplerConfig, WindowConfig
 SIZE = 32
 
 
+@pytest.fixture(scope="session")
+def audio() -> AudioConfig:
+    """The pocket's speech encoder, narrowed until a step costs nothing."""
+    narrow = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "conv_dim": [8] * 6 + [32]}
+    narrow |= {"num_attention_heads": 2, "num_conv_pos_embedding_groups": 2}
+    return replace(POCKET.audio, wav2vec2={**POCKET.audio.wav2vec2, **narrow})
+
+
 @dataclass(frozen=True)
 class VideoWriter:
     """Writes a small video: moving stripes, and a sound that is not silent."""

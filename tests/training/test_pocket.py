@@ -7,26 +7,37 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
-from avacast.engine.config import ModelConfig, VAEConfig
+from avacast.engine.config import AudioConfig, ModelConfig, VAEConfig
 from avacast.engine.pipeline import Pipeline
 from avacast.engine.presets import POCKET
 from avacast.engine.profile import WindowConfig
 from avacast.engine.tiny_vae import TinyVAE
+from avacast.engine.voice import Voice
 from avacast.training.autoencoder import AutoencoderRecipe, initialise_as_pooling
 from avacast.training.avatar import AvatarRecipe, train_avatar
 from avacast.training.checkpoint import averaged_weights
 from avacast.training.corpus import CachedClips
 from avacast.training.decoder import DecoderRecipe
+from avacast.training.people import Person
 from avacast.training.pocket import PocketRecipe, prepare, publish
+from avacast.training.self_training import SelfTrainingRecipe
 from avacast.training.speech_encoder import SpeechEncoderRecipe
 
 # Autocast meets RMSNorm's float32 weight with bfloat16 input; torch says so once and computes in float32.
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 
 RECIPE = PocketRecipe(
-    SpeechEncoderRecipe(num_tracks=4, track_s=2.0, crop_s=1.0, batch_size=2, num_steps=2),
+    SpeechEncoderRecipe(
+        num_tracks=4,
+        track_s=2.0,
+        crop_s=1.0,
+        batch_size=2,
+        num_steps=2,
+        people=SelfTrainingRecipe(num_generations=2, num_steps=2, share=0.5, speeds=(0.9, 1.0)),
+    ),
     AutoencoderRecipe(num_clips=2, num_frames=5, crop=32, batch_size=2, num_steps=2),
     DecoderRecipe(num_clips=2, num_frames=5, crop=32, batch_size=2, num_steps=2),
     AvatarRecipe(
@@ -36,15 +47,13 @@ RECIPE = PocketRecipe(
 
 
 @pytest.fixture(scope="module")
-def config() -> ModelConfig:
+def config(audio: AudioConfig) -> ModelConfig:
     """The pocket model, narrowed until a step costs nothing."""
-    speech = {**POCKET.audio.wav2vec2, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
-    speech |= {"conv_dim": [8] * 6 + [32], "num_attention_heads": 2, "num_conv_pos_embedding_groups": 2}
     return dataclasses.replace(
         POCKET,
         dit=dataclasses.replace(POCKET.dit, dim=32, ffn_dim=64, num_heads=2, num_layers=1, audio_in_dim=32),
         vae=VAEConfig(decoder_widths=(8, 8, 8, 8), encoder_width=8),
-        audio=dataclasses.replace(POCKET.audio, wav2vec2=speech),
+        audio=audio,
         window=WindowConfig(window=3, overlap=1, ramp="open", fuse_first_step=True),
         height=64,
         width=64,
@@ -52,10 +61,21 @@ def config() -> ModelConfig:
 
 
 @pytest.fixture(scope="module")
-def run(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelConfig, CachedClips]:
+def person(tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """Three seconds of somebody."""
+    path = tmp_path_factory.mktemp("people") / "hello.wav"
+    speech = Voice().speak("The quick brown fox jumps over the lazy dog and nobody minds.")
+    soundfile.write(path, speech.samples, speech.sample_rate_hz)
+    return Person("somebody", (path,))
+
+
+@pytest.fixture(scope="module")
+def run(
+    config: ModelConfig, person: Person, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, ModelConfig, CachedClips]:
     """One whole run of the recipe: the bundle it wrote, its configuration and the cached clips."""
     folder = tmp_path_factory.mktemp("run")
-    trained, networks, clips = prepare(config, RECIPE, folder, seed=0)
+    trained, networks, clips = prepare(config, RECIPE, [person], folder, seed=0)
     avatar = train_avatar(networks, trained, RECIPE.avatar, clips, folder, seed=0, report=False)
     publish(trained, networks, averaged_weights(avatar), folder / "bundle")
     return folder, trained, clips
@@ -102,12 +122,12 @@ def test_the_eyes_lie_in_the_face_above_the_mouth(run: tuple[Path, ModelConfig, 
 
 
 def test_a_finished_run_goes_on_where_it_stopped(
-    run: tuple[Path, ModelConfig, CachedClips], config: ModelConfig
+    run: tuple[Path, ModelConfig, CachedClips], config: ModelConfig, person: Person
 ) -> None:
     """The same command on a finished folder trains nothing again and finds the same weights."""
     folder, trained, clips = run
     before = averaged_weights(folder / "avatar.pt")
-    again, networks, _ = prepare(config, RECIPE, folder, seed=0)
+    again, networks, _ = prepare(config, RECIPE, [person], folder, seed=0)
     train_avatar(networks, again, RECIPE.avatar, clips, folder, seed=0, report=False)
     after = averaged_weights(folder / "avatar.pt")
     assert again == trained

@@ -9,7 +9,7 @@ from avacast.engine.config import SAMPLE_RATE_HZ
 from avacast.engine.voice import Phoneme
 from avacast.training.mouth_shapes import TRACKS
 from avacast.training.speech import SpokenTrack
-from avacast.training.spoken_corpus import SYMBOLS, TOKENS_HZ, SpokenCorpus, Variety, symbol_ids
+from avacast.training.spoken_corpus import SYMBOLS, TOKENS_HZ, SpokenCorpus, Variety, joined, symbol_ids
 
 
 def hummed() -> SpokenTrack:
@@ -57,3 +57,13 @@ def test_validation_speaks_in_its_own_voices() -> None:
     corpus = SpokenCorpus.spoken(np.random.default_rng(0), 2, 2.0, validation=True)
     assert [len(sound) for sound in corpus.sounds] == [2 * SAMPLE_RATE_HZ] * 2
     assert all(ids.any() for ids in corpus.symbols)
+
+
+def test_batches_are_joined() -> None:
+    """The longer sounds are cut, since crops that are played slower are rounded up; labels are as they were."""
+    rng = np.random.default_rng(0)
+    first, second = (SpokenCorpus.of(rng, [hummed()]).batch(2, 1.0, Variety((speed, speed))) for speed in (0.9, 1.1))
+    samples, symbols, mouths = joined(first, second)
+    assert samples.shape == (4, min(first[0].shape[1], second[0].shape[1]))
+    assert symbols[2:].equal(second[1])
+    assert mouths[:2].equal(first[2])
