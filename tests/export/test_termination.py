@@ -145,9 +145,9 @@ from avacast.export.termination import Heeded
 
 signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 with Heeded(Path(sys.argv[1]).unlink, last_s=0.5):
-    print("begun", flush=True)
     while True:
         try:
+            print("begun", flush=True)  # where what is raised is already lost
             time.sleep(60)
         except SystemExit:
             pass
